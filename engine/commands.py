@@ -1,0 +1,127 @@
+"""What can be asked for. A command is a plain value: it can be hashed, repeated and recorded."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+
+import msgpack
+
+from engine.addresses import Address, RangeSet
+from engine.model import DEFAULT_INTERFACE, PoolSpec, ReservationSpec
+from engine.names import Labels, check_text, is_command_key
+
+
+class PutPool(NamedTuple):
+    """This pool shall be defined so."""
+
+    name: str
+    spec: PoolSpec
+
+
+class PutReservation(NamedTuple):
+    """This reservation shall be defined so."""
+
+    name: str
+    spec: ReservationSpec
+
+
+class Apply(NamedTuple):
+    """All these definitions shall hold, or none is changed.
+
+    With ``create_only`` an object that exists already is refused as `exists`.
+    """
+
+    objects: tuple[PutPool | PutReservation, ...]
+    create_only: bool = False
+
+
+class Target(NamedTuple):
+    """An object named for deletion."""
+
+    kind: Literal["pool", "reservation"]
+    name: str
+
+
+class Delete(NamedTuple):
+    """These objects shall be no more."""
+
+    targets: tuple[Target, ...]
+    ignore_not_found: bool = False
+
+
+class Allocate(NamedTuple):
+    """The owner shall hold ``number`` addresses from each group of pools.
+
+    A group is a list of pools in order of preference: the next is used when one is exhausted.
+    Several groups are granted together or not at all. ``addresses`` asks for specific ones.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    owner: str
+    interface: str = DEFAULT_INTERFACE
+    uid: str | None = None
+    addresses: tuple[Address, ...] = ()
+    number: int = 1
+    ttl_s: int | None = None
+    labels: Labels = ()
+    cluster: str | None = None
+
+
+class Release(NamedTuple):
+    """These leases shall end: by id, or all of an owner's (on one interface), or one address.
+
+    An address needs its owner beside it.
+    """
+
+    leases: tuple[int, ...] = ()
+    owner: str | None = None
+    interface: str | None = None
+    address: Address | None = None
+    labels: Labels = ()
+
+
+Command = Apply | Delete | Allocate | Release
+
+
+class Claim(NamedTuple):
+    """Who says so and why. ``command_id`` is kept when the caller chose it, as text.
+
+    The actor is a claim of the caller: nobody has verified it.
+    """
+
+    actor: str | None = None
+    reason: str | None = None
+    command_id: str | None = None
+
+
+def _plain(value: Any) -> Any:
+    """`value` in lists, numbers, texts and bytes only, the same on every machine."""
+    if isinstance(value, RangeSet):
+        return [value.family, [[str(first), str(last)] for first, last in value.ranges]]
+    if isinstance(value, tuple):
+        fields = [_plain(member) for member in value]
+        # Two commands of the same fields are different requests.
+        return [type(value).__name__, *fields] if hasattr(value, "_fields") else fields
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # addresses exceed what msgpack calls an integer
+    return value
+
+
+def request_hash(command: Command) -> bytes:
+    """128 bits that tell this request from any other; who asks and why is not part of it."""
+    return sha256(msgpack.packb(_plain(command))).digest()[:16]
+
+
+def command_key(command_id: str) -> tuple[bytes, str | None]:
+    """Return the 16-byte key of a command id, and the id itself if it must be kept as text.
+
+    An id of 32 lower-case hex digits, as we make them, is its own key; any other is hashed.
+
+    Raises:
+        InvalidInput: the id is empty, too long, or has control characters.
+    """
+    checked = check_text(command_id, "command id")
+    if is_command_key(checked):
+        return bytes.fromhex(checked), None
+    return sha256(checked.encode()).digest()[:16], checked

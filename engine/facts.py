@@ -1,0 +1,127 @@
+"""What a decision needs to know, and nothing more.
+
+`Facts` is the border between deciding and projecting: decisions are written against it, a
+projection satisfies it, and a test can satisfy it with a few dictionaries. Everything that it
+returns is an immutable value as of one position of the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from engine.addresses import Address, Family, RangeSet, format_address
+from engine.model import PoolSpec, ReservationSpec
+from engine.names import Labels
+
+
+class Pool(NamedTuple):
+    """A pool as it is: its definition, and whether it is on its way out."""
+
+    pool_id: int
+    name: str
+    spec: PoolSpec
+    effective: RangeSet
+    terminating: bool = False
+
+
+class Reservation(NamedTuple):
+    """A reservation as it is."""
+
+    reservation_id: int
+    name: str
+    spec: ReservationSpec
+    created_at_ms: int
+
+
+class Lease(NamedTuple):
+    """An active lease. ``position`` is that of the last event about it."""
+
+    lease_id: int
+    pool_id: int
+    address: Address
+    prefix_length: int
+    owner: str
+    interface: str
+    uid: str | None
+    labels: Labels
+    cluster: str | None
+    granted_at_ms: int
+    ttl_s: int | None
+    position: int
+
+    @property
+    def expires_at_ms(self) -> int | None:
+        """When it may be expired, or None if never."""
+        return None if self.ttl_s is None else self.granted_at_ms + self.ttl_s * 1_000
+
+    @property
+    def text(self) -> str:
+        """The address, and its prefix length when it is a block."""
+        shown = format_address(self.address)
+        return shown if self.prefix_length == len(self.address) * 8 else (
+            f"{shown}/{self.prefix_length}"
+        )  # fmt: skip
+
+
+class Counts(NamedTuple):
+    """The buckets of a pool. Each address is in exactly one; they sum to ``total``."""
+
+    total: int
+    leased: int
+    quarantined: int
+    cooling: int
+    reserved: int
+    free: int
+
+
+class Facts(Protocol):
+    """The committed state at one position, as decisions see it."""
+
+    def pool(self, name: str) -> Pool | None:
+        """The pool of that name, also while it is terminating."""
+
+    def pool_of(self, pool_id: int) -> Pool | None:
+        """The pool with that id."""
+
+    def pools(self) -> Iterable[Pool]:
+        """All pools, by name."""
+
+    def reservation(self, name: str) -> Reservation | None:
+        """The reservation of that name."""
+
+    def reservations(self) -> Iterable[Reservation]:
+        """All reservations, by name."""
+
+    def reserved_by(self, address: Address) -> Sequence[Reservation]:
+        """The reservations that cover an address, by name."""
+
+    def reserved_for(self, owner: str, family: Family) -> RangeSet:
+        """The addresses that reservations keep for this owner and nobody else."""
+
+    def lease(self, lease_id: int) -> Lease | None:
+        """The active lease with that id."""
+
+    def has_ended(self, lease_id: int) -> bool:
+        """Whether a lease with that id was granted once and is no more."""
+
+    def lease_at(self, address: Address) -> Lease | None:
+        """The active lease that holds an address."""
+
+    def leases_of(self, owner: str, interface: str | None = None) -> Sequence[Lease]:
+        """The active leases of an owner, on one interface or on all, by lease id."""
+
+    def leases_within(self, pool_id: int, ranges: RangeSet) -> Iterable[Lease]:
+        """The active leases of a pool whose addresses lie in `ranges`."""
+
+    def counts(self, pool_id: int) -> Counts:
+        """The buckets of a pool."""
+
+    def is_free(self, pool_id: int, value: int) -> bool:
+        """Whether an address of a pool is neither leased nor set aside."""
+
+    def lowest_free(self, pool_id: int, start: int | None = None) -> int | None:
+        """The lowest free address of a pool that is not below `start`."""
+
+    def nth_free(self, pool_id: int, n: int) -> int | None:
+        """The free address with exactly `n` free ones below it."""

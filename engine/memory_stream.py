@@ -1,0 +1,172 @@
+"""The stream in memory: the same verdicts as the script, for simulation and fast tests.
+
+It keeps nothing when the process ends. Its clock is an argument, so that a simulation decides
+what time it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from engine.entry import Anchor, RawEntry
+from engine.stream import (
+    PAGE_ENTRIES,
+    TAIL_BYTES_MAX,
+    AppendReply,
+    Committed,
+    Conflict,
+    Head,
+    NewEntry,
+    Proposal,
+    Status,
+    Untimely,
+    Verdict,
+)
+
+SKEW_MS_MAX: Final = 300_000
+_RANGE: Final = re.compile(r"([46][0-9a-f]+)-([46][0-9a-f]+)")
+_RESTORATION: Final = re.compile(rb" h[0-9a-f]+-[0-9a-f]+")
+
+
+class _Written:
+    """What was written since the writer's position: points in a table, ranges in a list."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, int] = {}
+        self.ranges: list[tuple[str, str, int]] = []
+
+    def note(self, tags: str, position: int) -> None:
+        for tag in tags.split():
+            if match := _RANGE.fullmatch(tag):
+                self.ranges.append((match[1], match[2], position))
+            else:
+                self.points[tag] = position
+
+    def conflict(self, reads: str) -> Conflict | None:
+        for tag in reads.split():
+            match = _RANGE.fullmatch(tag)
+            low, high = (match[1], match[2]) if match else (tag, tag)
+            if tag in self.points:
+                return Conflict(tag, self.points[tag])
+            if match:
+                for point, position in self.points.items():
+                    if len(point) == len(low) and low <= point <= high:
+                        return Conflict(tag, position)
+            for first, last, position in self.ranges:
+                if len(first) == len(low) and first <= high and last >= low:
+                    return Conflict(tag, position)
+        return None
+
+
+class MemoryStream:
+    """A list of entries under the contract of `engine.stream.Stream`."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self.entries: list[RawEntry] = []
+        self.last_generated = (0, 0)
+        self._clock_ms = clock_ms
+
+    def append(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> AppendReply:
+        """See `engine.stream.Stream.append`."""
+        tail: list[RawEntry] = []
+        written = _Written()
+        if stop := self._check_history(after, voided, tail, written):
+            return stop
+        last_ms, last = self.last_generated
+        server_ms = self._clock_ms()
+        if abs(server_ms - now_ms) > SKEW_MS_MAX or last_ms - server_ms > SKEW_MS_MAX:
+            return _stop("clock", server_ms)
+        ms = max(server_ms, last_ms)
+        verdicts: list[Verdict] = []
+        accepted: list[NewEntry] = []
+        for proposal in proposals:
+            verdict = self._judge(proposal, written, ms, last + len(accepted) + 1)
+            verdicts.append(verdict)
+            if isinstance(verdict, Committed):
+                for at, entry in enumerate(proposal.entries):
+                    written.note(entry.t.decode(), verdict.position + at)
+                accepted += proposal.entries
+        for at, entry in enumerate(accepted):
+            self.entries.append(RawEntry(ms, last + 1 + at, *entry))
+        if accepted:
+            self.last_generated = (ms, last + len(accepted))
+        return AppendReply("ok", 0, ms, tuple(verdicts), tail)
+
+    @staticmethod
+    def _judge(proposal: Proposal, written: _Written, ms: int, position: int) -> Verdict:
+        if found := written.conflict(proposal.reads):
+            return found
+        if ms < proposal.not_before_ms:
+            return Untimely("early")
+        if 0 < proposal.not_after_ms < ms:
+            return Untimely("late")
+        return Committed(position)
+
+    def _check_history(
+        self, after: Anchor, voided: int, tail: list[RawEntry], written: _Written
+    ) -> AppendReply | None:
+        """Fill `tail` and `written`, or say why nothing can be appended."""
+        last = self.last_generated[1]
+        if last and (not self.entries or self.entries[-1].position != last):
+            return _stop("missing", last)
+        if after.position > last:
+            return _stop("shorter", last)
+        known = [e for e in self.entries if (e.ms, e.position) == (after.ms, after.position)]
+        if after.position and (not known or known[0].c != after.c):
+            return _stop("diverged", after.position)
+        if last and self.entries[0].position != 1:
+            return _stop("missing", 1)
+        tail += self.read(after.ms, after.position, PAGE_ENTRIES + 1)
+        if len(tail) > PAGE_ENTRIES:
+            return _stop("behind", last)
+        previous, size = after.position, 0
+        for entry in tail:
+            if _RESTORATION.search(entry.t):
+                return _stop("behind", last)
+            if entry.position != previous + 1:
+                return _stop("missing", previous + 1)
+            previous = entry.position
+            size += sum(map(len, entry[2:]))
+            written.note(entry.t.decode(), entry.position)
+        if size > TAIL_BYTES_MAX:
+            return _stop("behind", last)
+        return None if len(self.entries) == last - voided else _stop("missing", 0)
+
+    def head(self) -> Head:
+        """See `engine.stream.Stream.head`."""
+        return Head(*self.last_generated, len(self.entries))
+
+    def read(self, after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
+        """See `engine.stream.Stream.read`."""
+        after = (after_ms, after_position)
+        found = [entry for entry in self.entries if entry[:2] > after]
+        return found[:entries_max]
+
+    def read_from(self, ms: int, entries_max: int) -> list[RawEntry]:
+        """See `engine.stream.Stream.read_from`."""
+        return [entry for entry in self.entries if entry.ms >= ms][:entries_max]
+
+    def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:
+        """See `engine.stream.Stream.wait`; in one process nothing appears while one waits."""
+        del block_ms
+        return self.read(after_ms, after_position, PAGE_ENTRIES)
+
+    def restore(
+        self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
+    ) -> None:
+        """See `engine.stream.Stream.restore`."""
+        del now_ms
+        assert head == self.head(), "the stream changed while it was being restored"
+        assert void_through >= head.position, "positions in use cannot be voided over"
+        self.entries = [e for e in self.entries if e.position <= keep.position]
+        ms = max(self._clock_ms(), head.ms)
+        self.entries.append(RawEntry(ms, void_through + 1, *entry))
+        self.last_generated = (ms, void_through + 1)
+
+
+def _stop(status: Status, detail: int) -> AppendReply:
+    return AppendReply(status, detail, 0, (), [])

@@ -1,0 +1,73 @@
+"""Which free address to propose, while others are proposed in the same batch.
+
+Lowest first is a preference at the decision's position. Two things bend it, and both are kept
+here: members of one batch must not propose the same address, and a writer far from the server
+skips ahead of what nearer writers will have taken by the time that its proposal arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.facts import Facts, Pool
+
+
+class Placement:
+    """The addresses proposed so far in one batch."""
+
+    def __init__(self, skip_ahead: Mapping[int, int] | None = None) -> None:
+        """Start a batch; `skip_ahead` says how many free addresses to pass over, by pool id."""
+        self._skip_ahead = skip_ahead or {}
+        self._cursors: dict[int, int] = {}
+        self._pending: set[tuple[int, int]] = set()
+        self._journal: list[tuple[int, int | None, int]] = []
+
+    def __bool__(self) -> bool:
+        """Whether anything is pending, so that "none left" may not be the truth."""
+        return bool(self._pending)
+
+    def is_pending(self, pool: Pool, value: int) -> bool:
+        """Whether an earlier member of the batch proposes this address."""
+        return (pool.pool_id, value) in self._pending
+
+    def propose(self, facts: Facts, pool: Pool) -> int | None:
+        """Return the next free address of `pool` that nobody in the batch proposes yet."""
+        cursor = self._cursors.get(pool.pool_id)
+        start = cursor if cursor is not None else self._first_start(facts, pool)
+        value = self._next(facts, pool, start)
+        if value is None and start is not None:
+            value = self._next(facts, pool, None)  # what was skipped is better than nothing
+        if value is not None:
+            self.claim(pool, value, moves_cursor=True)
+        return value
+
+    def claim(self, pool: Pool, value: int, *, moves_cursor: bool = False) -> None:
+        """Record that `value` is proposed, so that the rest of the batch passes over it."""
+        self._journal.append((pool.pool_id, self._cursors.get(pool.pool_id), value))
+        self._pending.add((pool.pool_id, value))
+        if moves_cursor:
+            self._cursors[pool.pool_id] = value + 1
+
+    def mark(self) -> int:
+        """Return where we are, for `rewind`."""
+        return len(self._journal)
+
+    def rewind(self, mark: int) -> None:
+        """Forget what was proposed since `mark`: its command was refused."""
+        while len(self._journal) > mark:
+            pool_id, cursor, value = self._journal.pop()
+            self._pending.discard((pool_id, value))
+            if cursor is None:
+                self._cursors.pop(pool_id, None)
+            else:
+                self._cursors[pool_id] = cursor
+
+    def _first_start(self, facts: Facts, pool: Pool) -> int | None:
+        skipped = self._skip_ahead.get(pool.pool_id, 0)
+        return facts.nth_free(pool.pool_id, skipped) if skipped else None
+
+    def _next(self, facts: Facts, pool: Pool, start: int | None) -> int | None:
+        value = facts.lowest_free(pool.pool_id, start)
+        while value is not None and (pool.pool_id, value) in self._pending:
+            value = facts.lowest_free(pool.pool_id, value + 1)
+        return value

@@ -1,0 +1,221 @@
+"""A space's stream in Redis or Valkey, from 7.0.
+
+Client retries are off on this connection: a retried append could be written twice. Replies are
+read raw, without the client's reshaping, so that they look the same in every protocol version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from engine.entry import FIELDS, Anchor, RawEntry, parse_entry_id
+from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutcome
+from engine.names import check_name
+from engine.stream import (
+    PAGE_ENTRIES,
+    RESTORE_HINT,
+    TAIL_BYTES_MAX,
+    AppendReply,
+    Committed,
+    Conflict,
+    Head,
+    NewEntry,
+    Proposal,
+    Untimely,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_FIELD_NAMES: Final = list(FIELDS)
+_SCRIPTS: dict[str, str] = {}
+
+
+def _source(name: str) -> str:
+    if name not in _SCRIPTS:
+        _SCRIPTS[name] = files("engine").joinpath(name).read_text("utf-8")
+    return _SCRIPTS[name]
+
+
+def stream_key(space: str) -> str:
+    """The key of a space's stream; the braces keep every key of a space in one cluster slot."""
+    return f"ipledger:{{{check_name(space, 'space')}}}:events"
+
+
+def _raw(entry: list[Any]) -> RawEntry:
+    """One reply entry; a shape that is not ours is damage and not a crash."""
+    entry_id, fields = entry
+    ms, position = parse_entry_id(entry_id)
+    if fields is None or fields[::2] != _FIELD_NAMES:
+        message = f"the entry {ms}-{position} does not have the fields e, s, t, c"
+        raise DamagedEntry(message, RESTORE_HINT, position)
+    return RawEntry(ms, position, *fields[1::2])
+
+
+def _verdict(text: bytes) -> Verdict:
+    if text[:1].isdigit():
+        return Committed(int(text))
+    word, _, rest = text.decode().partition(" ")
+    if word == "conflict":
+        tag, _, position = rest.partition(" ")
+        return Conflict(tag, int(position))
+    return Untimely(word)
+
+
+class RedisStream:
+    """The stream under one key of one server, through a connection with retries off."""
+
+    def __init__(self, client: Redis, space: str) -> None:
+        """Take a client whose replies are bytes; its reshaping of replies is switched off."""
+        self.key = stream_key(space)
+        self._client = client
+        client.response_callbacks.clear()
+        self._sha: dict[str, str] = {}
+
+    def append(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> AppendReply:
+        """See `engine.stream.Stream.append`."""
+        arguments: list[Any] = [
+            after.entry_id, after.c, voided, now_ms, PAGE_ENTRIES, TAIL_BYTES_MAX, len(proposals),
+        ]  # fmt: skip
+        for proposal in proposals:
+            arguments += (
+                proposal.not_before_ms, proposal.not_after_ms, proposal.reads,
+                len(proposal.entries),
+            )  # fmt: skip
+            for entry in proposal.entries:
+                arguments += entry
+        reply = self._run("append.lua", arguments, writes=bool(proposals))
+        status, detail, ms, verdicts, tail = reply
+        return AppendReply(
+            status.decode(),
+            int(detail or 0),
+            int(ms),
+            tuple(map(_verdict, verdicts)),
+            [_raw(entry) for entry in tail],
+        )
+
+    def head(self) -> Head:
+        """See `engine.stream.Stream.head`."""
+        try:
+            info = self._call("XINFO", "STREAM", self.key)
+        except ResponseError as error:
+            if "no such key" in str(error).lower():
+                return Head(0, 0, 0)
+            raise self._refused(error) from error
+        told = dict(zip(info[::2], info[1::2], strict=True)) if type(info) is list else info
+        ms, position = parse_entry_id(told[b"last-generated-id"])
+        return Head(ms, position, told[b"length"])
+
+    def read(self, after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
+        """See `engine.stream.Stream.read`."""
+        return self._range(f"({after_ms}-{after_position}", entries_max)
+
+    def read_from(self, ms: int, entries_max: int) -> list[RawEntry]:
+        """See `engine.stream.Stream.read_from`."""
+        return self._range(str(max(ms, 0)), entries_max)
+
+    def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:
+        """See `engine.stream.Stream.wait`; the client's socket must wait longer than that."""
+        after = f"{after_ms}-{after_position}"
+        reply = self._reading(
+            "XREAD", "COUNT", PAGE_ENTRIES, "BLOCK", block_ms, "STREAMS", self.key, after
+        )
+        if not reply:
+            return []
+        found = next(iter(reply.values())) if type(reply) is dict else reply[0][1]
+        return [_raw(entry) for entry in found]
+
+    def restore(
+        self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
+    ) -> None:
+        """See `engine.stream.Stream.restore`."""
+        last_id = f"{head.ms}-{head.position}"
+        arguments = [keep.entry_id, keep.c, last_id, void_through, now_ms, *entry]
+        status, _ = self._run("restore.lua", arguments, writes=True)
+        if status != b"ok":
+            message = f"the stream changed while it was being restored ({status.decode()})"
+            raise IntegrityError(message, "stop all writers and run `ipledger doctor` again")
+
+    def _range(self, start: str, entries_max: int) -> list[RawEntry]:
+        reply = self._reading("XRANGE", self.key, start, "+", "COUNT", entries_max)
+        return [_raw(entry) for entry in reply]
+
+    def _reading(self, *command: Any) -> Any:
+        try:
+            return self._call(*command)
+        except ResponseError as error:
+            raise self._refused(error) from error
+
+    def _call(self, *command: Any) -> Any:
+        """A command that writes nothing: a lost reply loses nothing."""
+        try:
+            return self._execute(*command)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            message = f"the server cannot be reached: {error}"
+            raise Unavailable(message, "check the URL and that the server runs") from error
+
+    def _run(self, script: str, arguments: list[Any], *, writes: bool) -> Any:
+        """Run a script by its hash, sending the source where the server does not know it."""
+        source = _source(script)
+        if script not in self._sha:
+            self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
+        try:
+            try:
+                return self._evaluate(script, arguments)
+            except NoScriptError:  # never sent, flushed, or the server was restarted
+                self._execute("SCRIPT LOAD", source)
+                return self._evaluate(script, arguments)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            if not writes or not _may_have_run(error):
+                message = f"the server cannot be reached: {error}"
+                raise Unavailable(message, "check the URL and that the server runs") from error
+            message = f"the reply was lost: {error}"
+            raise UnknownOutcome(message, "repeat the command with its command id") from error
+        except RedisError as error:
+            raise self._refused(error) from error
+
+    def _evaluate(self, script: str, arguments: list[Any]) -> Any:
+        return self._execute("EVALSHA", self._sha[script], 1, self.key, *arguments)
+
+    def _execute(self, *command: Any) -> Any:
+        return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def _refused(self, error: RedisError) -> Exception:
+        """What the server said no to, as one of our errors."""
+        text = str(error)
+        if "OOM" in text:
+            message = "the server is out of memory and refuses writes; nothing was written"
+            return Unavailable(message, "raise maxmemory; eviction must stay off (noeviction)")
+        if isinstance(error, ReadOnlyError) or "READONLY" in text:
+            message = "the server is a read-only replica; nothing was written"
+            return Unavailable(message, "use the URL of the primary for commands that write")
+        if "WRONGTYPE" in text or "WRONG TYPE" in text.upper():
+            message = f"the key {self.key} holds something that is not a stream"
+            return IntegrityError(message, "another program uses our key; nothing was touched")
+        message = f"the server refused: {text}"
+        return Unavailable(message, "Redis or Valkey from 7.0 with Lua scripting is needed")
+
+
+def _may_have_run(error: Exception) -> bool:
+    """Whether the command may have reached the server; a refused connection cannot have."""
+    text = str(error).lower()
+    return not ("connecting to" in text or "connection refused" in text)

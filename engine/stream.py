@@ -1,0 +1,141 @@
+"""The seam to where a space's events are kept: small enough to have an in-memory twin.
+
+A stream appends proposals conditionally and reads entries in order. It knows nothing of what the
+events mean. Every backend passes the same contract tests (tests/contracts/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple, Protocol
+
+from engine.entry import Anchor, RawEntry
+from engine.errors import ClockSkew, HistoryDiverged, IntegrityError, LedgerError, MissingEntries
+
+# Beyond these the writer is BEHIND and catches up by paged reads. A page of 1,000 was the fastest
+# of 100 to 50,000 and keeps the single-threaded server free for others (1.2 ms).
+PAGE_ENTRIES: Final = 1_000
+TAIL_BYTES_MAX: Final = 1 << 20
+
+Status = Literal["ok", "behind", "missing", "shorter", "diverged", "clock"]
+
+RESTORE_HINT: Final = (
+    "run `ipledger doctor`: it says what is left, and how to accept it or go back to a backup"
+)
+
+
+class NewEntry(NamedTuple):
+    """The four fields of an entry that has no id yet."""
+
+    e: bytes
+    s: bytes
+    t: bytes
+    c: bytes
+
+
+class Proposal(NamedTuple):
+    """Events to commit together, unless a tag in ``reads`` was written since.
+
+    ``not_before_ms`` and ``not_after_ms`` bound the server's time of the commit; 0 is no bound.
+    """
+
+    reads: str
+    entries: tuple[NewEntry, ...]
+    not_before_ms: int = 0
+    not_after_ms: int = 0
+
+
+class Committed(NamedTuple):
+    """The proposal's events stand from this position on."""
+
+    position: int
+
+
+class Conflict(NamedTuple):
+    """Somebody wrote ``tag`` at ``position`` since the decision."""
+
+    tag: str
+    position: int
+
+
+class Untimely(NamedTuple):
+    """The server's clock is outside the proposal's bounds: ``early`` or ``late``."""
+
+    which: str
+
+
+Verdict = Committed | Conflict | Untimely
+
+
+class AppendReply(NamedTuple):
+    """What the stream answers to an append.
+
+    Unless ``status`` is ``ok`` nothing was written and ``detail`` is a position (for ``clock``:
+    the server's time in ms). ``tail`` is what was written since the writer's last entry, before
+    its own commits; all of those carry ``ms``.
+    """
+
+    status: Status
+    detail: int
+    ms: int
+    verdicts: tuple[Verdict, ...]
+    tail: list[RawEntry]
+
+
+class Head(NamedTuple):
+    """Where a stream ends. ``length`` counts entries; all zero for a stream that is not there."""
+
+    ms: int
+    position: int
+    length: int
+
+
+class Stream(Protocol):
+    """One space's stream."""
+
+    def append(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> AppendReply:
+        """Commit each proposal that still holds, or say why nothing can be.
+
+        Raises:
+            Unavailable: the server cannot be reached; certainly nothing was written.
+            UnknownOutcome: the reply was lost.
+        """
+
+    def head(self) -> Head:
+        """Where the stream ends now, deleted entries included."""
+
+    def read(self, after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
+        """The entries behind an id (0, 0: from the beginning), at most `entries_max`."""
+
+    def read_from(self, ms: int, entries_max: int) -> list[RawEntry]:
+        """The entries from a time on, at most `entries_max`."""
+
+    def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:
+        """As `read`, waiting up to `block_ms` for something to be there."""
+
+    def restore(
+        self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
+    ) -> None:
+        """Drop what follows `keep` and write `entry` at ``void_through + 1``."""
+
+
+def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> LedgerError:
+    """The named error for an append that the stream refused as a whole."""
+    if reply_status == "clock":
+        apart_s = abs(detail - now_ms) // 1_000
+        message = f"the server's clock and this writer's or the last entry's differ by {apart_s} s"
+        return ClockSkew(message, "set the clocks (more than 5 minutes apart is refused)")
+    if reply_status == "missing":
+        where = f"position {detail}" if detail else "somewhere before the end"
+        return MissingEntries(f"the stream has a hole: {where} is missing", RESTORE_HINT, detail)
+    if reply_status == "shorter":
+        message = (
+            f"the stream ends at position {detail}, but position {after.position} was seen before"
+        )
+        return HistoryDiverged(message, RESTORE_HINT, detail)
+    if reply_status == "diverged":
+        message = f"position {after.position} is not the entry that was seen there before"
+        return HistoryDiverged(message, RESTORE_HINT, after.position)
+    return IntegrityError(f"the stream answered {reply_status}", RESTORE_HINT, detail)
