@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import reprlib
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Final, Literal, NewType, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NewType, NoReturn
 
 from engine import ranges as arithmetic
 from engine.errors import AddressError
@@ -29,6 +29,8 @@ Address = NewType("Address", bytes)
 
 BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 
+_V4_LENGTH: Final = 4
+_FAMILIES: Final[dict[int, Family]] = {_V4_LENGTH: 4, 16: 6}
 _MAPPED_PREFIX: Final = bytes(10) + b"\xff\xff"
 _LEADING_ZEROS: Final = re.compile(r"(?=.*\b0[0-9])[0-9]+(\.[0-9]+){3}")
 
@@ -59,7 +61,7 @@ def parse_address(text: str, family: Family | None = None) -> Address:
 
 def format_address(address: Address) -> str:
     """Return the one canonical text of an address: dotted decimal, or RFC 5952."""
-    if len(address) == 4:
+    if len(address) == _V4_LENGTH:
         first, second, third, fourth = address
         return f"{first}.{second}.{third}.{fourth}"
     if address.startswith(_MAPPED_PREFIX):
@@ -70,11 +72,10 @@ def format_address(address: Address) -> str:
 
 def family_of(address: Address) -> Family:
     """Return the family of an address, which is a matter of its length."""
-    if len(address) == 4:
-        return 4
-    if len(address) == 16:
-        return 6
-    raise ValueError(f"an address has 4 or 16 bytes, not {len(address)}")
+    try:
+        return _FAMILIES[len(address)]
+    except KeyError:
+        raise ValueError(f"an address has 4 or 16 bytes, not {len(address)}") from None
 
 
 def to_int(address: Address) -> int:
@@ -90,58 +91,13 @@ def from_int(value: int, family: Family) -> Address:
 # --------------------------------------------------------------------------------------- subnets
 
 
-class _Value:
-    """A value that never changes, equal to others of its class by what it holds."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def _hold(self, **attributes: object) -> None:
-        for name, value in attributes.items():
-            object.__setattr__(self, name, value)
-
-    def _held(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Value) or type(other) is not type(self):
-            return NotImplemented
-        return self._held() == other._held()
-
-    def __hash__(self) -> int:
-        return hash(self._held())
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # The default way to copy and pickle would set the attributes, which is forbidden.
-        return type(self), self._held()
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a {type(self).__name__} does not change: {name} cannot be set")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a {type(self).__name__} does not change: {name} cannot be deleted")
-
-
-class Subnet(_Value):
+class Subnet(NamedTuple):
     """A block of addresses that share a prefix; ``first`` is the number of its lowest address."""
-
-    # This is no named tuple: type checkers would take ``address in subnet`` for a mistake.
-    __slots__ = ("family", "first", "prefix_length")
 
     family: Family
     first: int
-    prefix_length: int
-
-    def __init__(self, family: Family, first: int, prefix_length: int) -> None:
-        """Make a subnet from its numbers.
-
-        Raises:
-            ValueError: There is no such subnet. Texts are checked by `parse_subnet`, so this is a
-                programming error.
-        """
-        self._hold(family=family, first=first, prefix_length=prefix_length)
-        bits = BITS.get(family, -1)
-        if not 0 <= prefix_length <= bits or not 0 <= first < 1 << bits or first % self.size:
-            raise ValueError(f"no subnet of IPv{family} begins at {first} with /{prefix_length}")
+    # Were this a plain int, mypy would take ``address in subnet`` for a search among the fields.
+    prefix_length: int | Any
 
     @property
     def last(self) -> int:
@@ -156,10 +112,10 @@ class Subnet(_Value):
     def __str__(self) -> str:
         return f"{format_address(from_int(self.first, self.family))}/{self.prefix_length}"
 
-    def __repr__(self) -> str:
-        return f"Subnet({str(self)!r})"
-
-    def __contains__(self, address: Address) -> bool:
+    def __contains__(self, address: object) -> bool:
+        # A number has no family, so it cannot be asked for here; `RangeSet` is where numbers go.
+        assert isinstance(address, bytes), "a subnet contains addresses, not numbers"
+        address = Address(address)
         return family_of(address) == self.family and self.first <= to_int(address) <= self.last
 
     def overlaps(self, other: Subnet) -> bool:
@@ -197,11 +153,11 @@ def parse_subnet(text: str) -> Subnet:
 # ------------------------------------------------------------------------------ sets of addresses
 
 
-class RangeSet(_Value):
+class RangeSet:
     """A set of addresses of one family, kept as ranges in normal form (see `engine.ranges`).
 
-    Sets of the same addresses are equal. Addresses are numbers here, and sets of different
-    families cannot be combined.
+    It is immutable and hashable, and sets of the same addresses are equal. Addresses are numbers
+    here. Sets of different families cannot be combined.
     """
 
     __slots__ = ("family", "ranges")
@@ -324,15 +280,34 @@ class RangeSet(_Value):
     def __bool__(self) -> bool:
         return bool(self.ranges)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RangeSet):
+            return NotImplemented
+        return self.family == other.family and self.ranges == other.ranges
+
+    def __hash__(self) -> int:
+        return hash((self.family, self.ranges))
+
     def __repr__(self) -> str:
         return f"RangeSet({self.family}, {self.texts()})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default way to copy and pickle would set the attributes, which is forbidden.
+        return RangeSet.of_sorted, (self.family, self.ranges)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a RangeSet does not change: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a RangeSet does not change: {name} cannot be deleted")
 
     def _fill(self, family: Family, ranges: Ranges) -> None:
         if family not in BITS:
             raise ValueError(f"there is no IP version {family}")
         if ranges and not 0 <= ranges[0][0] <= ranges[-1][1] < 1 << BITS[family]:
             raise ValueError(f"the ranges leave the IPv{family} address space")
-        self._hold(family=family, ranges=ranges)
+        object.__setattr__(self, "family", family)
+        object.__setattr__(self, "ranges", ranges)
 
     def _combine(self, operation: Callable[[Ranges, Ranges], Ranges], other: RangeSet) -> RangeSet:
         self._require_same_family(other)
@@ -354,10 +329,9 @@ def _read_entry(entry: str, *, allow_cidr: bool) -> tuple[Family, int, int]:
             raise AddressError(entry, "a subnet is not accepted here", "write a range FIRST-LAST")
         subnet = parse_subnet(entry)
         return subnet.family, subnet.first, subnet.last
-    parts = entry.split("-")
-    if len(parts) > 2:
+    if entry.count("-") > 1:
         raise AddressError(entry, "a range has two ends, FIRST-LAST")
-    ends = [_read_address(part, entry) for part in parts]
+    ends = [_read_address(part, entry) for part in entry.split("-")]
     first, last = ends[0], ends[-1]
     if family_of(first) != family_of(last):
         raise AddressError(entry, "a range cannot reach from one IP version to the other")

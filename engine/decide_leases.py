@@ -273,8 +273,10 @@ def _grant_any(granting: _Granting, pools: list[Pool], missing: int) -> Refusal 
 
 def _own_address(granting: _Granting, pool: Pool) -> int | None:
     """An address that a reservation keeps for this very owner, if one is not leased yet."""
-    own = granting.facts.reserved_for(granting.command.owner, pool.spec.family) & pool.effective
-    for first, last in own.ranges:
+    own = granting.facts.reserved_for(granting.command.owner, pool.spec.family)
+    if not own:
+        return None
+    for first, last in (own & pool.effective).ranges:
         # Static assignments are few addresses; a wide one is asked for by address.
         for value in range(first, min(last, first + 255) + 1):
             address = from_int(value, pool.spec.family)

@@ -9,6 +9,7 @@
     │   ├── MissingEntries          integrity    a hole: positions are not gapless
     │   ├── DamagedEntry            integrity    an entry's bytes do not decode or do not check
     │   │   └── UnknownEvent        integrity    a type, version or level this release cannot read
+    │   ├── ContradictoryEvent      integrity    an event that cannot follow what is before it
     │   ├── HistoryDiverged         integrity    shorter than, or different from, what we have seen
     │   └── SpaceReplaced           integrity    another space id under the same name
     ├── Unavailable                 unavailable  the server cannot be used now; nothing was written
@@ -111,6 +112,10 @@ class DamagedEntry(IntegrityError):
 
 class UnknownEvent(DamagedEntry):
     """An event type, version or format level that this release cannot read."""
+
+
+class ContradictoryEvent(IntegrityError):
+    """An event says what cannot be, after what the events before it said."""
 
 
 class HistoryDiverged(IntegrityError):

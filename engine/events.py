@@ -34,6 +34,10 @@ def _is_seconds(value: object) -> bool:
     return value is None or (type(value) is int and 1 <= value <= SECONDS_MAX)
 
 
+def _is_bool(value: object) -> bool:
+    return type(value) is bool
+
+
 def _is_address(value: object) -> bool:
     return type(value) is bytes and len(value) in {4, 16}
 
@@ -172,8 +176,8 @@ class PoolCreated(NamedTuple):
             and gateway_fits
             and type(self.routes) is tuple
             and all(_is_route(route, width) for route in self.routes)
-            and type(self.disabled) is bool
-            and type(self.default) is bool
+            and _is_bool(self.disabled)
+            and _is_bool(self.default)
             and type(self.selectors) is tuple
             and len(self.selectors) == 6
             and all(_is_selector(selector) for selector in self.selectors[:3])
