@@ -1,0 +1,99 @@
+"""IP address allocation whose only truth is an append-only event stream in Redis.
+
+    >>> import ipledger
+    >>> ledger = ipledger.connect()                                     # doctest: +SKIP
+    >>> ledger.apply(ipledger.pool("demo", subnet="10.0.0.0/24", ips=["10.0.0.1-10.0.0.9"]))
+    ...                                                                 # doctest: +SKIP
+    >>> ledger.allocate("demo", owner="c1/default/web-0").granted[0].text   # doctest: +SKIP
+    '10.0.0.1'
+
+Names are loaded when they are first used, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from engine.commands import PutPool, PutReservation, Target
+    from engine.errors import (
+        IntegrityError,
+        InvalidInput,
+        LedgerError,
+        Refusal,
+        Refused,
+        Unavailable,
+        UnknownOutcome,
+    )
+    from engine.facts import Counts, Lease, Pool, Reservation
+    from ipledger.aio import AsyncLedger
+    from ipledger.definitions import pool, reservation
+    from ipledger.ledger import Ledger, connect
+    from ipledger.operations import Allocated, Applied, Released
+
+_HOMES = {
+    "Allocated": "ipledger.operations",
+    "Applied": "ipledger.operations",
+    "AsyncLedger": "ipledger.aio",
+    "Counts": "engine.facts",
+    "IntegrityError": "engine.errors",
+    "InvalidInput": "engine.errors",
+    "Lease": "engine.facts",
+    "Ledger": "ipledger.ledger",
+    "LedgerError": "engine.errors",
+    "Pool": "engine.facts",
+    "PutPool": "engine.commands",
+    "PutReservation": "engine.commands",
+    "Refusal": "engine.errors",
+    "Refused": "engine.errors",
+    "Released": "ipledger.operations",
+    "Reservation": "engine.facts",
+    "Target": "engine.commands",
+    "Unavailable": "engine.errors",
+    "UnknownOutcome": "engine.errors",
+    "connect": "ipledger.ledger",
+    "pool": "ipledger.definitions",
+    "reservation": "ipledger.definitions",
+}
+
+__all__ = [
+    "Allocated",
+    "Applied",
+    "AsyncLedger",
+    "Counts",
+    "IntegrityError",
+    "InvalidInput",
+    "Lease",
+    "Ledger",
+    "LedgerError",
+    "Pool",
+    "PutPool",
+    "PutReservation",
+    "Refusal",
+    "Refused",
+    "Released",
+    "Reservation",
+    "Target",
+    "Unavailable",
+    "UnknownOutcome",
+    "connect",
+    "pool",
+    "reservation",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module 'ipledger' has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,128 @@
+"""The ledger for asyncio: the same operations on the same writer, awaited.
+
+The sync client in one thread is the fastest way from asyncio too (measured: the asyncio client
+halves the rate of wide commands), so calls go to the shared writer, and one thread leads it while
+anything is queued. Answers come back to the loop in one wake-up for each batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ipledger import operations
+from ipledger.ledger import Ledger, accepted, connect
+from ipledger.operations import Operation
+from ipledger.writing import Call
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+
+def _awaits(
+    make: Callable[P, Operation[Answer]],
+) -> Callable[Concatenate[AsyncLedger, P], Awaitable[Answer]]:
+    """The method that runs an operation and is awaited."""
+
+    def method(self: AsyncLedger, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Answer]:
+        return self.run(make(*args, **kwargs))
+
+    method.__doc__ = make.__doc__
+    method.__name__ = make.__name__
+    return method
+
+
+class AsyncLedger:
+    """A `Ledger` for one event loop. Use it as an async context manager, or `close` it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Share `ledger` with the running loop."""
+        self.ledger = ledger
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ipledger-writer")
+        self._driving = False
+        self._waiting: dict[int, asyncio.Future[Call]] = {}
+        self._finished: list[Call] = []
+
+    @classmethod
+    async def connect(cls, *args: Any, **kwargs: Any) -> AsyncLedger:
+        """As `ipledger.connect`, without blocking the loop."""
+        return cls(await asyncio.to_thread(connect, *args, **kwargs))
+
+    async def __aenter__(self) -> AsyncLedger:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for what is under way, and end the thread."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    apply = _awaits(operations.apply)
+    delete = _awaits(operations.delete)
+    allocate = _awaits(operations.allocate)
+    release = _awaits(operations.release)
+
+    async def run(self, operation: Operation[Answer]) -> Answer:
+        """Carry out an operation.
+
+        Raises:
+            Refused: the answer is no.
+            LedgerError: it could not be carried out, or its outcome is unknown.
+        """
+        if not self.ledger.position:
+            await asyncio.to_thread(self.ledger.ensure_space)
+        timeout_s = operation.timeout_s
+        writer = self.ledger.writer
+        call = writer.make_call(
+            operation.command,
+            self.ledger.claim(operation),
+            operation.key,
+            self.ledger.timeout_s if timeout_s is None else timeout_s,
+            self._on_done,
+        )
+        future: asyncio.Future[Call] = self._loop.create_future()
+        self._waiting[id(call)] = future
+        writer.submit(call)
+        if not self._driving:
+            self._drive()
+        await future
+        assert call.outcome is not None
+        return operation.read(accepted(call.outcome))
+
+    def _drive(self) -> None:
+        """Let the thread lead until the queue is empty. Runs in the loop's thread."""
+        self._driving = True
+        # Later in this turn of the loop: callers that are ready now go in the first batch.
+        self._loop.call_soon(self._thread.submit, self._lead)
+
+    def _lead(self) -> None:
+        try:
+            self.ledger.writer.drive()
+        finally:
+            self._loop.call_soon_threadsafe(self._drove)
+
+    def _drove(self) -> None:
+        self._driving = False
+        if self._waiting:  # something was queued after the thread had looked
+            self._drive()
+
+    def _on_done(self, call: Call) -> None:
+        """Called by whoever leads the writer: a caller's call is answered, or nobody leads."""
+        if call.outcome is None:
+            self._loop.call_soon_threadsafe(self._drive)
+            return
+        self._finished.append(call)
+        if len(self._finished) == 1:
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        """Hand all finished calls of a batch to their callers, in one turn of the loop."""
+        finished, self._finished = self._finished, []
+        for call in finished:
+            future = self._waiting.pop(id(call))
+            if not future.done():
+                future.set_result(call)

@@ -1,0 +1,252 @@
+"""A space's ledger as Python sees it: `connect`, then ask and tell."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from engine import tags
+from engine.commands import Claim
+from engine.entry import ORIGIN, Anchor, Commit, Header
+from engine.errors import InvalidInput, LedgerError, Refusal, Refused
+from engine.events import LEVEL, Sealed, SpaceCreated
+from engine.names import check_name
+from engine.reading import Continuity, find_entry
+from engine.stream import NewEntry, Proposal, Stream, trouble
+from engine.wire import check_of, decode_entry, encode_commit, encode_entry
+from ipledger import operations
+from ipledger.high_water import HighWaterFile
+from ipledger.operations import Operation
+from ipledger.writer import Writer
+from ipledger.writing import Done, Held, Outcome
+from projections.digest import state_digest
+from projections.leases import granted_lease
+from projections.state import LedgerState
+
+DEFAULT_SPACE: Final = "default"
+TIMEOUT_S: Final = 30.0
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+
+def _waits(
+    make: Callable[P, Operation[Answer]],
+) -> Callable[Concatenate[Ledger, P], Answer]:
+    """The method that runs an operation and waits for its answer."""
+
+    def method(self: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self.run(make(*args, **kwargs))
+
+    method.__doc__ = make.__doc__
+    method.__name__ = make.__name__
+    return method
+
+
+class Ledger:
+    """One space: its current state, and the ways to change it. Safe to share between threads.
+
+    A refusal is raised as `Refused`, with ``kind``, ``message`` and ``hint``.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        space: str = DEFAULT_SPACE,
+        *,
+        memory: HighWaterFile | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        revive: Callable[[], None] | None = None,
+    ) -> None:
+        """Open `space` on `stream` and read it to its end.
+
+        Raises:
+            IntegrityError: the stream is not what it must be, or not what was seen before.
+            Unavailable: it cannot be read.
+        """
+        self.space = check_name(space, "space")
+        self.actor = actor
+        self.timeout_s = timeout_s
+        self._memory = memory
+        self._remembered = memory.load() if memory else None
+        self._told = self._remembered.position if self._remembered else 0
+        self.writer = Writer(
+            stream,
+            Continuity(self._remembered),
+            LedgerState(),
+            on_advance=self._advance if memory else None,
+            revive=revive,
+        )
+        self.writer.refresh()
+
+    @property
+    def state(self) -> LedgerState:
+        """The state as of the last answer or `refresh`."""
+        return self.writer.state
+
+    @property
+    def position(self) -> int:
+        """The position that the state is as of; 0 for a space that does not exist."""
+        return self.writer.state.position
+
+    def refresh(self) -> int:
+        """Bring the state up to the stream's end; return its position."""
+        self.writer.refresh()
+        return self.position
+
+    def digest(self) -> str:
+        """The canonical digest of the state."""
+        return state_digest(self.state)
+
+    def run(self, operation: Operation[Answer]) -> Answer:
+        """Carry out an operation and wait for its answer.
+
+        Raises:
+            Refused: the answer is no.
+            LedgerError: it could not be carried out, or its outcome is unknown.
+        """
+        self.ensure_space()
+        outcome = self.writer.call(
+            operation.command,
+            self.claim(operation),
+            operation.key,
+            self.timeout_s if operation.timeout_s is None else operation.timeout_s,
+        )
+        return operation.read(accepted(outcome))
+
+    def claim(self, operation: Operation[Any]) -> Claim:
+        """The operation's claim, with this ledger's actor where it names none."""
+        claim = operation.claim
+        return claim if claim.actor is not None else claim._replace(actor=self.actor)
+
+    apply = _waits(operations.apply)
+    delete = _waits(operations.delete)
+    allocate = _waits(operations.allocate)
+    release = _waits(operations.release)
+
+    def ensure_space(self) -> None:
+        """Make the space `default` on its first use; any other must have been created.
+
+        Raises:
+            Refused: ``not_found``.
+        """
+        if self.position:
+            return
+        if self.space != DEFAULT_SPACE:
+            hint = f"`ipledger space create {self.space}` makes it, if it is no typing error"
+            raise Refused(Refusal("not_found", f"space {self.space} does not exist", hint, "space"))
+        self.create_space()
+
+    def create_space(self, *, reason: str | None = None) -> bool:
+        """Write position 1; False if somebody else has just done so.
+
+        Raises:
+            LedgerError: the stream cannot be written.
+        """
+        event = SpaceCreated(os.urandom(16), self.space, LEVEL)
+        header = Header(os.urandom(16))
+        sealed = Sealed(os.urandom(16), actor=self.actor, reason=reason)
+        e, s, t = encode_entry(event, sealed, header)
+        c = encode_commit(Commit(os.urandom(8), 0, 1, 0, bytes(16), check_of(e, s)))
+        proposal = Proposal(tags.SPACE, (NewEntry(e, s, t, c),))
+        now_ms = time.time_ns() // 1_000_000
+        reply = self.writer.stream.append(ORIGIN, 0, now_ms, [proposal])
+        if reply.status not in {"ok", "behind"}:
+            raise trouble(reply.status, reply.detail, ORIGIN, now_ms)
+        self.writer.refresh()
+        return self.state.space is not None and self.state.space.space_id == event.space_id
+
+    def lease_as_granted(self, lease_id: int) -> tuple[Any, int] | None:
+        """A lease as it was granted, active or ended, with its pool's id; None if never."""
+        raw = find_entry(self.writer.stream, lease_id)
+        if raw is None:
+            return None
+        record = decode_entry(raw)
+        if type(record.event).__name__ != "LeaseGranted":
+            return None
+        lease = granted_lease(record, record.event)  # type: ignore[arg-type]
+        return lease, lease.pool_id
+
+    def _advance(self, anchor: Anchor, state: LedgerState) -> None:
+        """Remember the high-water mark, before anything that rests on it is answered."""
+        if anchor.position > self._told and self._memory and state.space is not None:
+            self._memory.advance(state.space.space_id, state.generation, anchor)
+            self._told = anchor.position
+
+
+def accepted(outcome: Outcome) -> Done | Held:
+    """The outcome, unless it is a no.
+
+    Raises:
+        Refused: it is a refusal.
+        LedgerError: it is an error.
+    """
+    if isinstance(outcome, Refusal):
+        raise Refused(outcome)
+    if isinstance(outcome, LedgerError):
+        raise outcome
+    return outcome
+
+
+def connect(
+    url: str | None = None,
+    space: str = DEFAULT_SPACE,
+    *,
+    home: str | Path | None = None,
+    state_dir: str | Path | None = None,
+    actor: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+    server: str | None = None,
+    on_start: Callable[[str], None] | None = None,
+) -> Ledger:
+    """Open a ledger.
+
+    Args:
+        url: redis://, rediss:// or unix://; without one an embedded server is used, and started.
+        space: the address space.
+        home: where the embedded server keeps its data; the user's data directory by default.
+        state_dir: where high-water marks are kept; ``state`` under `home` by default.
+        actor: who changes things, as claimed.
+        timeout_s: how long a call waits for an answer.
+        server: the program to use as embedded server instead of the bundled one.
+        on_start: told, when this call started the embedded server, in words.
+
+    Raises:
+        InvalidInput: the URL or the space cannot be understood.
+        Unavailable: no server can be reached or started.
+        IntegrityError: the stream is not what it must be, or not what was seen before.
+    """
+    from ipledger import servers
+    from ipledger.embedded import default_home, ensure_running
+
+    check_name(space, "space")
+    if timeout_s <= 0:
+        message = f"timeout {timeout_s} is not a time to wait"
+        raise InvalidInput(message, "give more than zero seconds")
+    home_path = Path(home) if home is not None else default_home()
+    revive: Callable[[], None] | None = None
+    if url is None:
+        running = ensure_running(home_path, server)
+        if running.started and on_start is not None:
+            on_start(f"started an embedded server ({running.server}) in {home_path}")
+        reached = servers.reach(running.url)
+        endpoint = f"embedded:{home_path.resolve()}"
+
+        def revive() -> None:
+            ensure_running(home_path, server)
+    else:
+        reached = servers.reach(url)
+        endpoint = reached.endpoint
+    states = Path(state_dir) if state_dir is not None else home_path / "state"
+    return Ledger(
+        servers.open_stream(reached, space),
+        space,
+        memory=HighWaterFile(states, endpoint, space),
+        actor=actor,
+        timeout_s=timeout_s,
+        revive=revive,
+    )

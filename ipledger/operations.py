@@ -1,0 +1,251 @@
+"""What can be done to a ledger, once for both faces: the plain API and the asyncio one.
+
+An operation is a command with the way to read its answer. `Ledger` runs one and waits; an
+`AsyncLedger` runs the same one and awaits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from engine import events as ev
+from engine.addresses import parse_address
+from engine.commands import (
+    Allocate,
+    Apply,
+    Claim,
+    Command,
+    Delete,
+    PutPool,
+    PutReservation,
+    Release,
+    Target,
+    command_key,
+)
+from engine.entry import Record
+from engine.errors import InvalidInput
+from engine.facts import Lease
+from engine.model import DEFAULT_INTERFACE
+from engine.names import check_interface, check_labels, check_name, check_text
+from engine.pool_spec import check_seconds
+from ipledger.writing import Done, Held
+from projections.leases import granted_lease
+
+Answer = TypeVar("Answer")
+
+
+class Applied(NamedTuple):
+    """What `apply` or `delete` did to one object: ``created``, ``configured``, ``deleted``…"""
+
+    kind: str
+    name: str
+    did: str
+
+
+class Allocated(NamedTuple):
+    """The leases that the owner now holds; ``repeated`` if the command had been committed before.
+
+    ``granted`` are new, ``held`` were held already (by id).
+    """
+
+    granted: tuple[Lease, ...]
+    held: tuple[int, ...]
+    repeated: bool
+
+
+class Released(NamedTuple):
+    """The leases that ended, by id."""
+
+    leases: tuple[int, ...]
+    records: tuple[Record, ...]
+
+
+class Operation(NamedTuple, Generic[Answer]):
+    """A command, who claims it under which id, and how its answer is read."""
+
+    command: Command
+    claim: Claim
+    key: bytes
+    timeout_s: float | None
+    read: Callable[[Done | Held], Answer]
+
+
+def _claim(
+    command_id: str | None, actor: str | None, reason: str | None
+) -> tuple[bytes, Claim]:
+    """The command's key and what is sealed about who asks; an id is made when there is none."""
+    key, text = command_key(command_id) if command_id is not None else (os.urandom(16), None)
+    return key, Claim(
+        None if actor is None else check_text(actor, "actor"),
+        None if reason is None else check_text(reason, "reason"),
+        text,
+    )
+
+
+def apply(
+    *objects: PutPool | PutReservation,
+    create_only: bool = False,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[tuple[Applied, ...]]:
+    """Define pools and reservations: all of them in one commit, or none."""
+    if not objects:
+        message = "there is nothing to apply"
+        raise InvalidInput(message, "name at least one object")
+
+    def read(outcome: Done | Held) -> tuple[Applied, ...]:
+        did: dict[tuple[str, str], str] = {}
+        for record in outcome.records if isinstance(outcome, Done) else ():
+            match record.event:
+                case ev.PoolCreated(name=name):
+                    did["pool", name] = "created"
+                case ev.PoolUpdated(pool=pool):
+                    did["pool", pool.name] = "configured"
+                case ev.ReservationCreated(name=name):
+                    did["reservation", name] = "created"
+                case ev.ReservationUpdated(reservation=reservation):
+                    did["reservation", reservation.name] = "configured"
+        kinds = [("pool" if isinstance(o, PutPool) else "reservation", o.name) for o in objects]
+        return tuple(Applied(*kind, did.get(kind, "unchanged")) for kind in kinds)
+
+    key, claim = _claim(command_id, actor, reason)
+    return Operation(Apply(objects, create_only), claim, key, timeout_s, read)
+
+
+def delete(
+    *targets: Target,
+    ignore_not_found: bool = False,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[tuple[Applied, ...]]:
+    """Delete pools and reservations in one commit. A pool with leases is then terminating."""
+    for target in targets:
+        check_name(target.name, target.kind)
+
+    def read(outcome: Done | Held) -> tuple[Applied, ...]:
+        gone = {
+            ("pool" if isinstance(record.event, ev.PoolDeleted) else "reservation",
+             record.event.name)
+            for record in (outcome.records if isinstance(outcome, Done) else ())
+            if isinstance(record.event, ev.PoolDeleted | ev.ReservationDeleted)
+        }  # fmt: skip
+        return tuple(
+            Applied(*target, "deleted" if tuple(target) in gone else "unchanged")
+            for target in dict.fromkeys(targets)
+        )
+
+    key, claim = _claim(command_id, actor, reason)
+    return Operation(Delete(targets, ignore_not_found), claim, key, timeout_s, read)
+
+
+def _groups(pools: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Groups of pools: ``"a"``, ``"a,b"`` (b if a is exhausted), ``["a", "b"]`` (from both)."""
+    listed = [pools] if isinstance(pools, str) else list(pools)
+    groups = [group.split(",") if isinstance(group, str) else list(group) for group in listed]
+    return tuple(tuple(check_name(name, "pool") for name in group) for group in groups)
+
+
+def allocate(  # noqa: PLR0913 - each is an option of its own, named at the call
+    pools: str | Sequence[str | Sequence[str]],
+    owner: str,
+    *,
+    interface: str = DEFAULT_INTERFACE,
+    uid: str | None = None,
+    addresses: Sequence[str] = (),
+    count: int = 1,
+    ttl_s: int | None = None,
+    labels: Mapping[str, str] | None = None,
+    cluster: str | None = None,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[Allocated]:
+    """Bring an owner to `count` addresses from each group of pools, all or nothing.
+
+    Args:
+        pools: a pool; ``"a,b"`` for b if a is exhausted; a list for one from each at once.
+        owner: who holds the address: for a pod, ``cluster/namespace/name``.
+        interface: together with the owner, the identity of the holder.
+        uid: the owner's incarnation; another one supersedes the lease of the one before.
+        addresses: specific addresses, in words.
+        count: how many the owner shall hold from each group.
+        ttl_s: how long the lease lasts, in whole seconds; the pool's default otherwise.
+        labels: free pairs to find the lease by.
+        cluster: which cluster asks.
+        command_id: makes a repetition of this very command safe.
+        actor: who asks, as claimed.
+        reason: why.
+        timeout_s: how long to wait for an answer.
+
+    Raises:
+        InvalidInput: an argument cannot be understood.
+    """
+    command = Allocate(
+        groups=_groups(pools),
+        owner=check_text(owner, "owner"),
+        interface=check_interface(interface),
+        uid=None if uid is None else check_text(uid, "uid"),
+        addresses=tuple(parse_address(text) for text in addresses),
+        number=count,
+        ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
+        labels=check_labels(labels or {}),
+        cluster=None if cluster is None else check_text(cluster, "cluster"),
+    )
+
+    def read(outcome: Done | Held) -> Allocated:
+        if isinstance(outcome, Held):
+            return Allocated((), tuple(lease.lease_id for lease in outcome.leases), repeated=False)
+        granted: list[Lease] = []
+        held: list[int] = []
+        for record in outcome.records:
+            if isinstance(record.event, ev.LeaseGranted):
+                granted.append(granted_lease(record, record.event))
+                held += record.event.beside
+        return Allocated(tuple(granted), tuple(held), outcome.repeated)
+
+    key, claim = _claim(command_id, actor, reason)
+    return Operation(command, claim, key, timeout_s, read)
+
+
+def release(  # noqa: PLR0913 - as above
+    *leases: int,
+    owner: str | None = None,
+    interface: str | None = None,
+    address: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[Released]:
+    """End leases: by id, all of an owner's (on an interface), or one address of an owner's.
+
+    Raises:
+        InvalidInput: an argument cannot be understood.
+    """
+    for lease in leases:
+        if type(lease) is not int or not 1 <= lease < 1 << 63:
+            message = f"{lease!r} is not a lease"
+            raise InvalidInput(message, "a lease is the number that `allocate` printed")
+    command = Release(
+        leases=tuple(sorted(set(leases))),
+        owner=None if owner is None else check_text(owner, "owner"),
+        interface=None if interface is None else check_interface(interface),
+        address=None if address is None else parse_address(address),
+        labels=check_labels(labels or {}),
+    )
+
+    def read(outcome: Done | Held) -> Released:
+        records = outcome.records if isinstance(outcome, Done) else ()
+        ended = tuple(r.event.lease for r in records if isinstance(r.event, ev.LeaseEnded))
+        return Released(ended, records)
+
+    key, claim = _claim(command_id, actor, reason)
+    return Operation(command, claim, key, timeout_s, read)

@@ -1,0 +1,254 @@
+"""The writer: callers from any thread, one batch at a time, no thread of its own.
+
+Whoever calls while nobody leads becomes the leader: it carries everybody's commands in its
+batches until its own is answered, then hands the lead to one that waits. So a single caller pays
+for no hand-over between threads, and many callers share round trips and fsyncs (group commit).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Event, Lock
+from typing import Final
+
+from engine.commands import Claim, Command
+from engine.entry import Anchor
+from engine.errors import IntegrityError, LedgerError, Unavailable, UnknownOutcome
+from engine.reading import Continuity, read_commits
+from engine.stream import Stream, trouble
+from engine.wire import decode_entry
+from ipledger.writing import BATCH_PROPOSALS_MAX, Batch, Call, Done, Outcome, Protocol, Recall
+from projections.state import LedgerState
+
+_PAUSE_FIRST_S: Final = 0.02
+_PAUSE_MAX_S: Final = 0.5
+
+
+class Writer:
+    """Carries commands to one space's stream, and keeps the state that they are decided on."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        continuity: Continuity,
+        state: LedgerState,
+        *,
+        on_advance: Callable[[Anchor, LedgerState], None] | None = None,
+        revive: Callable[[], None] | None = None,
+    ) -> None:
+        """Write to `stream` on top of `state`.
+
+        Args:
+            stream: where events are kept.
+            continuity: what has been read of it.
+            state: the fold of what has been read.
+            on_advance: told the high-water mark before any answer that rests on it.
+            revive: called before reconnecting to a server that is gone (an embedded one).
+        """
+        self.stream = stream
+        self.state = state
+        self.continuity = continuity
+        self._protocol = Protocol(state, continuity, os.urandom, lane=os.urandom(1)[0] / 256)
+        self._on_advance = on_advance
+        self._revive = revive
+        self._queue: deque[Call] = deque()
+        self._lead = Lock()
+        self._broken: LedgerError | None = None
+
+    def call(
+        self, command: Command, claim: Claim, key: bytes, timeout_s: float
+    ) -> Outcome:
+        """Carry out one command and wait for its answer, at most about `timeout_s` seconds."""
+        signal = Event()
+        call = self.make_call(command, claim, key, timeout_s, lambda _call: signal.set())
+        self._queue.append(call)
+        while call.outcome is None:
+            if self._lead.acquire(blocking=False):
+                try:
+                    while call.outcome is None:
+                        self._step()
+                finally:
+                    self._lead.release()
+                    self._hand_over()
+            else:
+                signal.wait()
+                if call.outcome is None:
+                    signal.clear()  # woken to lead, not because it is done
+        return call.outcome
+
+    def make_call(
+        self,
+        command: Command,
+        claim: Claim,
+        key: bytes,
+        timeout_s: float,
+        on_done: Callable[[Call], None],
+    ) -> Call:
+        """A call that arrives now."""
+        now_s = time.monotonic()
+        return Call(
+            command, claim, key, arrived_s=now_s, deadline_s=now_s + timeout_s, on_done=on_done
+        )
+
+    def submit(self, call: Call) -> None:
+        """Queue a call for whoever leads; somebody must `drive`."""
+        self._queue.append(call)
+
+    def drive(self) -> None:
+        """Lead until nothing is queued. For callers that do not wait in `call`."""
+        while self._queue:
+            with self._lead:
+                while self._queue:
+                    self._step()
+
+    def refresh(self) -> None:
+        """Bring the state up to the stream's end as of now or later.
+
+        Raises:
+            LedgerError: the stream cannot be read, or is not what it must be.
+        """
+        with self._lead:
+            self._catch_up()
+            self._tell_advance()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Wake one that waits, so that the queue never stands without a leader."""
+        try:
+            self._queue[0].on_done(self._queue[0])
+        except IndexError:
+            pass
+
+    def _step(self) -> None:
+        """One batch: take, decide, append, fold, answer. The caller holds the lead."""
+        calls = self._take()
+        if not calls:
+            return
+        try:
+            if self._broken is not None:
+                raise self._broken
+            batch, answers = self._protocol.plan(calls)
+            self._answer(answers)
+            if batch.members or batch.waiting:
+                self._append(batch)
+            else:
+                self._queue.extendleft(reversed(batch.left))
+        except LedgerError as error:
+            if isinstance(error, IntegrityError):
+                self._broken = error  # what we know cannot be trusted any more
+            self._fail([call for call in calls if call.outcome is None], error)
+        except BaseException as error:
+            # An interrupt or a bug: the others must not wait for ever for an answer.
+            failed = LedgerError(f"the writer stopped: {error!r}", "start again")
+            self._broken = failed
+            self._fail([call for call in calls if call.outcome is None], failed)
+            raise
+
+    def _take(self) -> list[Call]:
+        """The next calls in order of arrival; those past their deadline are answered."""
+        calls: list[Call] = []
+        now_s = time.monotonic()
+        while self._queue and len(calls) < BATCH_PROPOSALS_MAX:
+            call = self._queue.popleft()
+            if call.deadline_s > now_s:
+                calls.append(call)
+            else:
+                call.settle(_too_late(call))
+        return calls
+
+    def _append(self, batch: Batch) -> None:
+        anchor = self.continuity.anchor
+        now_ms = time.time_ns() // 1_000_000
+        carried = [member.call for member in batch.members]
+        calls = [*carried, *batch.waiting, *batch.left]
+        try:
+            reply = self.stream.append(anchor, self.continuity.voided, now_ms, batch.proposals)
+        except (UnknownOutcome, Unavailable) as error:
+            if isinstance(error, UnknownOutcome):
+                for call in carried:
+                    call.in_doubt = True
+            self._queue.extendleft(reversed(calls))
+            self._reconnect(error)
+            return
+        if reply.status == "behind":
+            self._queue.extendleft(reversed(calls))
+            self._catch_up()
+            return
+        if reply.status != "ok":
+            raise trouble(reply.status, reply.detail, anchor, now_ms)
+        settled = self._protocol.settle(batch, reply)
+        self._tell_advance()
+        self._queue.extendleft(reversed(settled.again))
+        self._answer(settled.answers)
+
+    def _reconnect(self, error: LedgerError) -> None:
+        """Wait, until some caller's deadline, for the server to be back; then read what it has.
+
+        That settles what was in doubt: a commit that is found in the stream is answered from it.
+        """
+        pause_s = _PAUSE_FIRST_S
+        while True:
+            deadline_s = min((call.deadline_s for call in self._queue), default=0.0)
+            if time.monotonic() + pause_s >= deadline_s:
+                self._expire(error)
+                if not self._queue:
+                    return
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+            try:
+                if self._revive is not None:
+                    self._revive()
+                self._catch_up()
+            except Unavailable as still:
+                error = still
+            else:
+                return
+
+    def _expire(self, error: LedgerError) -> None:
+        """Answer the calls that cannot wait for another attempt with why it failed."""
+        limit_s = time.monotonic() + _PAUSE_MAX_S
+        kept = [call for call in self._queue if call.deadline_s > limit_s]
+        late = [call for call in self._queue if call.deadline_s <= limit_s]
+        self._queue.clear()
+        self._queue.extend(kept)
+        self._fail(late, error)
+
+    def _catch_up(self) -> None:
+        for records in read_commits(self.stream, self.continuity):
+            self.state.apply_all(records)
+
+    def _tell_advance(self) -> None:
+        if self._on_advance is not None:
+            self._on_advance(self.continuity.anchor, self.state)
+
+    def _answer(self, answers: object) -> None:
+        for call, outcome in answers:  # type: ignore[attr-defined]
+            call.settle(self._recall(outcome) if isinstance(outcome, Recall) else outcome)
+
+    def _recall(self, recall: Recall) -> Done:
+        """The records of a commit that was made before, read from the stream."""
+        position, ms, parts, _ = recall.remembered
+        entries = self.stream.read(ms, position - 1, parts)
+        return Done(tuple(map(decode_entry, entries)), repeated=True)
+
+    def _fail(self, calls: list[Call], error: LedgerError) -> None:
+        for call in calls:
+            certain = not call.in_doubt or isinstance(error, IntegrityError)
+            call.settle(error if certain else _in_doubt(call))
+
+
+def _in_doubt(call: Call) -> UnknownOutcome:
+    command_id = call.claim.command_id or call.key.hex()
+    message = f"the reply was lost: the command may have been committed (command id {command_id})"
+    hint = f"repeat it as it was with --command-id {command_id}: it will land once"
+    return UnknownOutcome(message, hint, command_id)
+
+
+def _too_late(call: Call) -> LedgerError:
+    if call.in_doubt:
+        return _in_doubt(call)
+    message = "the time for this command ran out; nothing was written"
+    return Unavailable(message, "try again, or give it more time with --timeout")

@@ -1,0 +1,306 @@
+"""One round of writing, without any I/O: plan a batch, and settle it with the stream's reply.
+
+This is the whole protocol of a writer. Threads, sockets and clocks are in `ipledger.writer`; the
+same code runs in a simulation with a seeded source of randomness and a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from engine import tags
+from engine.commands import Claim, Command, request_hash
+from engine.decide import decide
+from engine.draft import Draft, Nothing
+from engine.entry import COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Header, Record
+from engine.errors import LedgerError, Refusal
+from engine.events import LeaseGranted
+from engine.facts import Lease
+from engine.placement import Placement
+from engine.reading import Continuity, admit_all
+from engine.stream import AppendReply, Committed, NewEntry, Proposal
+from engine.wire import check_of, encode_commit, encode_entry
+from projections.commands import Remembered
+from projections.state import LedgerState
+
+BATCH_PROPOSALS_MAX: Final = 512
+BATCH_BYTES_MAX: Final = 1 << 20
+
+
+class Done(NamedTuple):
+    """The command was committed: these are its records."""
+
+    records: tuple[Record, ...]
+    repeated: bool = False
+
+
+class Held(NamedTuple):
+    """Nothing had to be written: it is so already."""
+
+    leases: tuple[Lease, ...]
+
+
+class Recall(NamedTuple):
+    """The command was committed before: the answer is in the stream."""
+
+    remembered: Remembered
+
+
+Outcome = Done | Held | Refusal | LedgerError
+
+
+class Call:
+    """One command on its way. Whoever leads the writer sets `outcome`, once."""
+
+    __slots__ = (
+        "arrived_s", "claim", "command", "deadline_s", "in_doubt", "key", "on_done", "outcome",
+        "request", "step",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        command: Command,
+        claim: Claim,
+        key: bytes,
+        *,
+        arrived_s: float,
+        deadline_s: float,
+        on_done: Callable[[Call], None],
+    ) -> None:
+        self.command = command
+        self.claim = claim
+        self.key = key
+        self.step = 0
+        self.request = request_hash(command)
+        self.arrived_s = arrived_s
+        self.deadline_s = deadline_s
+        self.on_done = on_done
+        self.in_doubt = False  # a proposal of it was sent and its reply was lost
+        self.outcome: Outcome | None = None
+
+    def settle(self, outcome: Outcome) -> None:
+        """Answer the caller."""
+        assert self.outcome is None, "a call is answered once"
+        self.outcome = outcome
+        self.on_done(self)
+
+
+class _Member(NamedTuple):
+    """A call of the batch that proposes something, with the records that it will have made."""
+
+    call: Call
+    records: tuple[Record, ...]  # without position and time yet
+    last_c: bytes
+
+
+class Batch(NamedTuple):
+    """What one call of the append script is to carry."""
+
+    members: tuple[_Member, ...]
+    proposals: tuple[Proposal, ...]
+    waiting: tuple[Call, ...]  # decided to write nothing; true only of a fresh state
+    left: tuple[Call, ...]  # for the next batch
+
+
+class Settled(NamedTuple):
+    """What became of a batch."""
+
+    answers: tuple[tuple[Call, Outcome | Recall], ...]
+    again: tuple[Call, ...]
+
+
+class Lookout:
+    """How far to skip ahead in each pool, from what others granted during our round trips.
+
+    A writer near the server sees next to nothing between its calls. One that is far away would
+    propose, lowest first, just what the near ones have taken by the time that it arrives.
+    Only a writer whose addresses were taken skips; the lane in which it does so is its own, so
+    that two that skip do not meet again.
+    """
+
+    def __init__(self, lane: float) -> None:
+        """Skip about twice the estimate, spread by `lane` in [0, 1)."""
+        self._factor = 2.0 + 2.0 * lane
+        self._grants: dict[int, float] = {}
+        self._beaten: dict[int, int] = {}
+
+    def observe(self, foreign: Iterable[Record], beaten: Iterable[int]) -> None:
+        """Take in one round trip: what others wrote, and the pools in which we were beaten."""
+        seen: dict[int, int] = {}
+        for record in foreign:
+            if isinstance(record.event, LeaseGranted):
+                seen[record.event.pool_id] = seen.get(record.event.pool_id, 0) + 1
+        for pool_id in seen.keys() | self._grants.keys():
+            before = self._grants.get(pool_id, 0.0)
+            now = seen.get(pool_id, 0)
+            # Rises at once, falls slowly: the next burst is as likely as the last one.
+            self._grants[pool_id] = now if now > before else before * 0.9 + now * 0.1
+        for pool_id in list(self._beaten):
+            self._beaten[pool_id] -= 1
+            if self._beaten[pool_id] == 0:
+                del self._beaten[pool_id]
+        for pool_id in beaten:
+            self._beaten[pool_id] = 64
+
+    def skip_ahead(self, state: LedgerState) -> dict[int, int]:
+        """Free addresses to pass over, by pool; none where the pool has no room for it."""
+        skips = {}
+        for pool_id in self._beaten:
+            if state.pool_of(pool_id) is None:
+                continue
+            skip = int(self._grants.get(pool_id, 0.0) * self._factor)
+            if skip and state.counts(pool_id).free > 4 * skip:
+                skips[pool_id] = skip
+        return skips
+
+
+class Protocol:
+    """A writer's state and its two pure steps."""
+
+    def __init__(
+        self,
+        state: LedgerState,
+        continuity: Continuity,
+        randomness: Callable[[int], bytes],
+        *,
+        lane: float = 0.0,
+    ) -> None:
+        """Write on top of `state`, which is as of `continuity.anchor`."""
+        self.state = state
+        self.continuity = continuity
+        self._randomness = randomness
+        self._lookout = Lookout(lane)
+
+    def plan(self, calls: Sequence[Call]) -> tuple[Batch, list[tuple[Call, Outcome | Recall]]]:
+        """Decide the calls, in order, on the state as it is.
+
+        Also returned are answers that need no fresh state: committed commands are for ever.
+        """
+        placement = Placement(self._lookout.skip_ahead(self.state))
+        answers: list[tuple[Call, Outcome | Recall]] = []
+        members: list[_Member] = []
+        proposals: list[Proposal] = []
+        waiting: list[Call] = []
+        left: list[Call] = []
+        pending: set[str] = set()
+        size = 0
+        for at, call in enumerate(calls):
+            if size >= BATCH_BYTES_MAX or len(members) >= BATCH_PROPOSALS_MAX:
+                left += calls[at:]
+                break
+            if known := self._known(call):
+                answers.append((call, known))
+                continue
+            mark = placement.mark()
+            decision = decide(self.state, call.command, call.claim, placement)
+            if not isinstance(decision, Draft):
+                waiting.append(call)
+                continue
+            reads = (*decision.reads, tags.command(call.key, call.step))
+            if not pending.isdisjoint(reads):
+                placement.rewind(mark)  # it builds on what is only proposed: not in this batch
+                left.append(call)
+                continue
+            built = self._build(call, decision, reads)
+            if isinstance(built, Refusal):
+                placement.rewind(mark)
+                answers.append((call, built))
+                continue
+            member, proposal, length = built
+            members.append(member)
+            proposals.append(proposal)
+            size += length
+            for entry in proposal.entries:
+                pending.update(entry.t.decode().split())
+        return Batch(tuple(members), tuple(proposals), tuple(waiting), tuple(left)), answers
+
+    def _known(self, call: Call) -> Recall | Refusal | None:
+        """What is remembered of a command with this id."""
+        remembered = self.state.commands.get(call.key, call.step)
+        if remembered is None:
+            return None
+        if remembered.request_hash != call.request:
+            message = "this command id was used for another request"
+            hint = "repeat a command as it was, or give the new one an id of its own"
+            return Refusal("conflict", message, hint, "command-id", remembered.position)
+        return Recall(remembered)
+
+    def _build(
+        self, call: Call, draft: Draft, reads: tuple[str, ...]
+    ) -> tuple[_Member, Proposal, int] | Refusal:
+        """The bytes of a draft, and the records that they will be read back as."""
+        parts = len(draft.changes)
+        random = self._randomness(8 + 16 * parts)
+        nonce = random[:8]
+        generation = self.continuity.generation
+        entries: list[NewEntry] = []
+        records: list[Record] = []
+        size = 0
+        c = b""
+        for part, change in enumerate(draft.changes):
+            salt = random[8 + 16 * part : 24 + 16 * part]
+            sealed = change.sealed._replace(salt=salt)
+            header = Header(call.key, call.step, change.cause)
+            try:
+                e, s, t = encode_entry(change.event, sealed, header)
+            except ValueError as error:
+                return Refusal("invalid", f"too large for an event: {error}", "split it")
+            commit = Commit(nonce, part, parts, generation, call.request, check_of(e, s))
+            c = encode_commit(commit)
+            size += len(e) + len(s) + len(t) + len(c)
+            entries.append(NewEntry(e, s, t, c))
+            records.append(Record(0, 0, change.event, sealed, header, commit))
+        if parts > COMMIT_EVENTS_MAX or size > COMMIT_BYTES_MAX:
+            message = f"{parts} events of {size} bytes are more than one commit holds"
+            hint = f"at most {COMMIT_EVENTS_MAX} events and {COMMIT_BYTES_MAX} bytes: split it"
+            return Refusal("invalid", message, hint)
+        proposal = Proposal(" ".join(reads), tuple(entries))
+        return _Member(call, tuple(records), c), proposal, size
+
+    def settle(self, batch: Batch, reply: AppendReply) -> Settled:
+        """Fold what the stream answered (status ok), and answer what can be answered.
+
+        Raises:
+            IntegrityError: the tail is not what must come next.
+        """
+        tail = admit_all(self.continuity, reply.tail)
+        self.state.apply_all(tail)
+        answers: list[tuple[Call, Outcome | Recall]] = []
+        again: list[Call] = []
+        beaten: list[int] = []
+        for member, verdict in zip(batch.members, reply.verdicts, strict=True):
+            if isinstance(verdict, Committed):
+                answers.append((member.call, self._commit(member, verdict, reply.ms)))
+            else:
+                again.append(member.call)
+                beaten += [
+                    record.event.pool_id for record in member.records
+                    if isinstance(record.event, LeaseGranted)
+                ]  # fmt: skip
+        self._lookout.observe(tail, beaten)
+        for call in batch.waiting:
+            answer = self._answer_now(call)
+            if answer is None:
+                again.append(call)
+            else:
+                answers.append((call, answer))
+        return Settled(tuple(answers), (*again, *batch.left))
+
+    def _commit(self, member: _Member, verdict: Committed, ms: int) -> Done:
+        records = tuple(
+            record._replace(position=verdict.position + at, ms=ms)
+            for at, record in enumerate(member.records)
+        )
+        self.state.apply_all(records)
+        self.continuity.advance(list(records), member.last_c)
+        return Done(records)
+
+    def _answer_now(self, call: Call) -> Outcome | Recall | None:
+        """The answer that writes nothing, from a state that is fresh; None if it now writes."""
+        if known := self._known(call):
+            return known
+        decision = decide(self.state, call.command, call.claim, Placement())
+        if isinstance(decision, Nothing):
+            return Held(decision.leases)
+        return decision if isinstance(decision, Refusal) else None

@@ -1,0 +1,1 @@
+"""What is: pure folds over the events, and the views they keep."""

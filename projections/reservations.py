@@ -1,0 +1,111 @@
+"""What is kept from every pool: the reservations, and the ranges that they close."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.addresses import Address, Family, RangeSet, family_of, to_int
+from engine.entry import Record
+from engine.errors import ContradictoryEvent
+from engine.events import ReservationCreated, ReservationDeleted, ReservationUpdated
+from engine.facts import Reservation
+from engine.model import ReservationSpec
+from projections.unpack import unpack_ranges
+
+SCHEMA_VERSION = 1
+
+
+class Reservations:
+    """The reservations of a space, by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Reservation] = {}
+        self._names: dict[int, str] = {}
+        self._by_owner: dict[str, set[str]] = {}
+        self._closed: dict[Family, RangeSet | None] = {4: RangeSet(4, ()), 6: RangeSet(6, ())}
+        self.changes = {4: 0, 6: 0}  # per family: who keeps `closed` compares, and asks again
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[Reservation]:
+        """All reservations, by name."""
+        return iter([self._by_name[name] for name in sorted(self._by_name)])
+
+    def get(self, name: str) -> Reservation | None:
+        """The reservation of that name."""
+        return self._by_name.get(name)
+
+    def closed(self, family: Family) -> RangeSet:
+        """Everything of a family that is reserved, whoever for."""
+        closed = self._closed[family]
+        if closed is None:
+            ranges = (
+                part
+                for held in self._by_name.values()
+                if held.spec.ips.family == family
+                for part in held.spec.ips.ranges
+            )
+            closed = self._closed[family] = RangeSet(family, ranges)
+        return closed
+
+    def covering(self, address: Address) -> list[Reservation]:
+        """The reservations that cover an address, by name."""
+        family, value = family_of(address), to_int(address)
+        if value not in self.closed(family):
+            return []
+        return [held for held in self if held.spec.ips.family == family and value in held.spec.ips]
+
+    def kept_for(self, owner: str, family: Family) -> RangeSet:
+        """What reservations keep for this owner."""
+        ranges = RangeSet(family, ())
+        for name in sorted(self._by_owner.get(owner, ())):
+            spec = self._by_name[name].spec
+            if spec.ips.family == family:
+                ranges |= spec.ips
+        return ranges
+
+    def create(self, record: Record, event: ReservationCreated) -> None:
+        """Fold a creation: the position is the reservation's id."""
+        if event.name in self._by_name:
+            raise ContradictoryEvent(f"reservation {event.name} is created twice")
+        self._names[record.position] = event.name
+        self._put(Reservation(record.position, event.name, _spec(record, event), record.ms))
+
+    def update(self, record: Record, event: ReservationUpdated) -> None:
+        """Fold a change: the whole new definition."""
+        present = self._by_name[self._names[event.reservation_id]]
+        self._drop(present)
+        self._put(present._replace(spec=_spec(record, event.reservation)))
+
+    def delete(self, event: ReservationDeleted) -> None:
+        """Fold a deletion or expiry."""
+        name = self._names.pop(event.reservation_id)
+        if name != event.name:
+            raise ContradictoryEvent(f"reservation {event.reservation_id} is not {event.name}")
+        self._drop(self._by_name[name])
+
+    def _put(self, held: Reservation) -> None:
+        self._by_name[held.name] = held
+        if held.spec.owner is not None:
+            self._by_owner.setdefault(held.spec.owner, set()).add(held.name)
+        self._touch(held)
+
+    def _drop(self, held: Reservation) -> None:
+        del self._by_name[held.name]
+        if held.spec.owner is not None:
+            self._by_owner[held.spec.owner].discard(held.name)
+            if not self._by_owner[held.spec.owner]:
+                del self._by_owner[held.spec.owner]
+        self._touch(held)
+
+    def _touch(self, held: Reservation) -> None:
+        # The union is made when somebody asks: a commit of many changes makes it once.
+        self._closed[held.spec.ips.family] = None
+        self.changes[held.spec.ips.family] += 1
+
+
+def _spec(record: Record, event: ReservationCreated) -> ReservationSpec:
+    sealed = record.sealed
+    ips = unpack_ranges(event.ips, 4 if event.family == 4 else 6)
+    return ReservationSpec(ips, sealed.owner, sealed.text, event.for_s, sealed.labels)

@@ -1,0 +1,1 @@
+"""What was: the stream read again, to any position or moment."""
