@@ -161,9 +161,7 @@ def _check_pool_update(
     return None
 
 
-def _check_overlap(
-    plan: _Plan, name: str, spec: PoolSpec, effective: RangeSet
-) -> Refusal | None:
+def _check_overlap(plan: _Plan, name: str, spec: PoolSpec, effective: RangeSet) -> Refusal | None:
     """V7 and V11: subnets are equal or disjoint, and no address is in two pools."""
     for other in plan.pools.values():
         if other.name == name or other.spec.family != spec.family:
@@ -186,9 +184,7 @@ def _check_overlap(
     return None
 
 
-def _put_reservation(
-    plan: _Plan, wanted: PutReservation, *, create_only: bool
-) -> Refusal | None:
+def _put_reservation(plan: _Plan, wanted: PutReservation, *, create_only: bool) -> Refusal | None:
     name, spec = wanted
     plan.reads[tags.RESERVATIONS] = None
     present = plan.reservations.get(name)
@@ -250,5 +246,3 @@ def _delete_reservation(plan: _Plan, target: Target) -> bool:
     sealed = ev.Sealed(UNSALTED, owner=spec.owner, labels=spec.labels, text=spec.reason)
     plan.change(event, sealed)
     return True
-
-

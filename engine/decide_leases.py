@@ -19,9 +19,7 @@ from engine.placement import Placement
 class _Granting:
     """One allocate command while it is being decided."""
 
-    def __init__(
-        self, facts: Facts, command: Allocate, claim: Claim, placement: Placement
-    ) -> None:
+    def __init__(self, facts: Facts, command: Allocate, claim: Claim, placement: Placement) -> None:
         self.facts = facts
         self.command = command
         self.claim = claim
@@ -214,9 +212,7 @@ def cannot_give_out(pool: Pool) -> Refusal | None:
     return None
 
 
-def _grant_specific(
-    granting: _Granting, pools: list[Pool], address: Address
-) -> Refusal | None:
+def _grant_specific(granting: _Granting, pools: list[Pool], address: Address) -> Refusal | None:
     """Exactly this address, or why not."""
     facts = granting.facts
     pool = next(pool for pool in pools if _covers(pool.effective, address))

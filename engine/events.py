@@ -377,7 +377,12 @@ class Sealed(NamedTuple):
             and all(
                 text is None or type(text) is str
                 for text in (
-                    self.owner, self.uid, self.actor, self.reason, self.command_id, self.text,
+                    self.owner,
+                    self.uid,
+                    self.actor,
+                    self.reason,
+                    self.command_id,
+                    self.text,
                 )
             )  # fmt: skip
             and _are_pairs(labels)

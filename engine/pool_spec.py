@@ -248,5 +248,3 @@ def read_reservation_spec(  # noqa: PLR0913 - as above
         for_s=None if for_s is None else check_seconds(for_s, "for"),
         labels=check_labels(labels or {}),
     )
-
-

@@ -62,6 +62,11 @@ class Registry:
                 message = f"type {row.code} needs exactly one upcaster for each older version"
                 raise ValueError(message)
 
+    @property
+    def classes(self) -> tuple[type[Any], ...]:
+        """The event classes, in the order of their codes."""
+        return tuple(sorted(self._by_class, key=lambda cls: self._by_class[cls].code))
+
     def encode(self, event: Event, header: Header) -> bytes:
         """Return the bytes of the ``e`` field.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -60,9 +60,14 @@ class Ledger:
         memory: HighWaterFile | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        remember_every_s: float = 1.0,
         revive: Callable[[], None] | None = None,
     ) -> None:
         """Open `space` on `stream` and read it to its end.
+
+        With `memory`, what was seen is remembered on opening and closing and, while changes are
+        made, every `remember_every_s` seconds; 0 remembers it before each answer, as a
+        short-lived client must.
 
         Raises:
             IntegrityError: the stream is not what it must be, or not what was seen before.
@@ -73,7 +78,8 @@ class Ledger:
         self.timeout_s = timeout_s
         self._memory = memory
         self._remembered = memory.load() if memory else None
-        self._told = self._remembered.position if self._remembered else 0
+        self._remember_every_s = remember_every_s
+        self._next_remember_s = 0.0
         self.writer = Writer(
             stream,
             Continuity(self._remembered),
@@ -82,6 +88,17 @@ class Ledger:
             revive=revive,
         )
         self.writer.refresh()
+
+    def close(self) -> None:
+        """Remember what was seen. The connection goes with the object."""
+        self._next_remember_s = 0.0
+        self._advance(self.writer.continuity.anchor, self.state)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     @property
     def state(self) -> LedgerState:
@@ -117,6 +134,34 @@ class Ledger:
             self.timeout_s if operation.timeout_s is None else operation.timeout_s,
         )
         return operation.read(accepted(outcome))
+
+    def run_all(self, operations_: Sequence[Operation[Answer]]) -> list[Answer | LedgerError]:
+        """Carry out operations that do not depend on each other, sharing their round trips.
+
+        Each stands or falls on its own: what went wrong with one is returned in its place.
+        """
+        self.ensure_space()
+        calls = [
+            self.writer.make_call(
+                operation.command,
+                self.claim(operation),
+                operation.key,
+                self.timeout_s if operation.timeout_s is None else operation.timeout_s,
+                lambda _call: None,
+            )
+            for operation in operations_
+        ]
+        for call in calls:
+            self.writer.submit(call)
+        self.writer.drive()
+        answers: list[Answer | LedgerError] = []
+        for call, operation in zip(calls, operations_, strict=True):
+            assert call.outcome is not None, "driving ends when every call is answered"
+            try:
+                answers.append(operation.read(accepted(call.outcome)))
+            except LedgerError as error:
+                answers.append(error)
+        return answers
 
     def claim(self, operation: Operation[Any]) -> Claim:
         """The operation's claim, with this ledger's actor where it names none."""
@@ -173,9 +218,12 @@ class Ledger:
 
     def _advance(self, anchor: Anchor, state: LedgerState) -> None:
         """Remember the high-water mark, before anything that rests on it is answered."""
-        if anchor.position > self._told and self._memory and state.space is not None:
+        if self._memory is None or state.space is None:
+            return
+        now_s = time.monotonic()
+        if now_s >= self._next_remember_s:
             self._memory.advance(state.space.space_id, state.generation, anchor)
-            self._told = anchor.position
+            self._next_remember_s = now_s + self._remember_every_s
 
 
 def accepted(outcome: Outcome) -> Done | Held:
@@ -201,6 +249,7 @@ def connect(
     actor: str | None = None,
     timeout_s: float = TIMEOUT_S,
     server: str | None = None,
+    remember_every_s: float = 1.0,
     on_start: Callable[[str], None] | None = None,
 ) -> Ledger:
     """Open a ledger.
@@ -213,6 +262,7 @@ def connect(
         actor: who changes things, as claimed.
         timeout_s: how long a call waits for an answer.
         server: the program to use as embedded server instead of the bundled one.
+        remember_every_s: how often the high-water mark is written; 0 for before each answer.
         on_start: told, when this call started the embedded server, in words.
 
     Raises:
@@ -248,5 +298,6 @@ def connect(
         memory=HighWaterFile(states, endpoint, space),
         actor=actor,
         timeout_s=timeout_s,
+        remember_every_s=remember_every_s,
         revive=revive,
     )

@@ -72,9 +72,7 @@ class Operation(NamedTuple, Generic[Answer]):
     read: Callable[[Done | Held], Answer]
 
 
-def _claim(
-    command_id: str | None, actor: str | None, reason: str | None
-) -> tuple[bytes, Claim]:
+def _claim(command_id: str | None, actor: str | None, reason: str | None) -> tuple[bytes, Claim]:
     """The command's key and what is sealed about who asks; an id is made when there is none."""
     key, text = command_key(command_id) if command_id is not None else (os.urandom(16), None)
     return key, Claim(

@@ -58,9 +58,7 @@ class Writer:
         self._lead = Lock()
         self._broken: LedgerError | None = None
 
-    def call(
-        self, command: Command, claim: Claim, key: bytes, timeout_s: float
-    ) -> Outcome:
+    def call(self, command: Command, claim: Claim, key: bytes, timeout_s: float) -> Outcome:
         """Carry out one command and wait for its answer, at most about `timeout_s` seconds."""
         signal = Event()
         call = self.make_call(command, claim, key, timeout_s, lambda _call: signal.set())

@@ -148,21 +148,15 @@ def _pool_deleted(state: LedgerState, _record: Record, event: ev.PoolDeleted) ->
     state.pool_table.delete(event, state.lease_table.in_pool(event.pool_id))
 
 
-def _reservation_created(
-    state: LedgerState, record: Record, event: ev.ReservationCreated
-) -> None:
+def _reservation_created(state: LedgerState, record: Record, event: ev.ReservationCreated) -> None:
     state.reservation_table.create(record, event)
 
 
-def _reservation_updated(
-    state: LedgerState, record: Record, event: ev.ReservationUpdated
-) -> None:
+def _reservation_updated(state: LedgerState, record: Record, event: ev.ReservationUpdated) -> None:
     state.reservation_table.update(record, event)
 
 
-def _reservation_deleted(
-    state: LedgerState, _record: Record, event: ev.ReservationDeleted
-) -> None:
+def _reservation_deleted(state: LedgerState, _record: Record, event: ev.ReservationDeleted) -> None:
     state.reservation_table.delete(event)
 
 

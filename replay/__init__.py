@@ -1,1 +1,1 @@
-"""What was: the stream read again, to any position or moment."""
+"""What was: time travel, audit, history. Imports engine and projections only."""

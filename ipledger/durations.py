@@ -1,0 +1,53 @@
+"""Durations as people write them, read into whole seconds; changes with that notation."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from engine.errors import InvalidInput
+from engine.events import SECONDS_MAX
+
+_HINT: Final = "give a duration such as 90s, 30m, 12h, 7d or 1h30m"
+_UNIT_SECONDS: Final = (86_400, 3_600, 60, 1)
+# Ten digits hold a century in seconds with room; more would only cost time to read.
+_DURATION: Final = re.compile(
+    r"(?=.)(?:([0-9]{1,10})d)?(?:([0-9]{1,10})h)?(?:([0-9]{1,10})m)?(?:([0-9]{1,10})s)?"
+)
+_SHOWN_LENGTH: Final = 60
+
+
+def parse_duration(value: object, *, least: int = 1) -> int:
+    """Return the seconds that a duration stands for.
+
+    Args:
+        value: A text of whole numbers with units from the longest to the shortest, each at most
+            once (``1h30m``); or a plain integer, which means seconds. A text without a unit is
+            refused: what it counts would be a guess.
+        least: The shortest duration that is acceptable.
+
+    Raises:
+        InvalidInput: It is no duration, is shorter than `least`, or longer than a century.
+    """
+    if type(value) is int:
+        seconds = value
+        # Python will not write out an integer of more than some thousand digits.
+        shown = f"{value} seconds" if abs(value) <= SECONDS_MAX else "a number that long"
+    elif isinstance(value, str):
+        shown = repr(value[:_SHOWN_LENGTH])
+        seconds = _read(value, shown)
+    else:
+        raise InvalidInput(f"a duration is wanted, not {type(value).__name__}", _HINT)
+    if seconds > SECONDS_MAX:
+        raise InvalidInput(f"{shown} is longer than 100 years", _HINT)
+    if seconds < least:
+        raise InvalidInput(f"{shown} is shorter than {least} s", _HINT)
+    return seconds
+
+
+def _read(text: str, shown: str) -> int:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise InvalidInput(f"{shown} is not a duration", _HINT)
+    counts = (int(count or 0) for count in match.groups())
+    return sum(count * unit for count, unit in zip(counts, _UNIT_SECONDS, strict=True))

@@ -1,0 +1,99 @@
+"""Files, directories and standard input into texts; changes with where manifests come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from engine.errors import InvalidInput
+
+SOURCE_BYTES_MAX: Final = 16 * 1024 * 1024
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+STDIN: Final = "-"
+
+
+class Source(NamedTuple):
+    """A text with manifests in it; ``name`` is how messages speak of it."""
+
+    name: str
+    text: str
+
+
+def read_sources(paths: Sequence[str], stdin: Callable[[], str]) -> list[Source]:
+    """Read what each path stands for.
+
+    Args:
+        paths: Files; directories, which stand for the manifests in them in the order of their
+            names, not those of directories below; or ``-``.
+        stdin: Called for ``-``.
+
+    Raises:
+        InvalidInput: A path cannot be read, is not UTF-8, is too large, or is a directory without
+            manifests; the message begins with it.
+    """
+    sources: list[Source] = []
+    for path in paths:
+        if path == STDIN:
+            sources.append(_read_stdin(stdin))
+        elif os.path.isdir(path):
+            sources += [_read_file(file) for file in _manifests_in(path)]
+        else:
+            sources.append(_read_file(path))
+    return sources
+
+
+def _manifests_in(directory: str) -> list[str]:
+    try:
+        names = os.listdir(directory)
+    except OSError as error:
+        raise _unreadable(directory, error) from None
+    # Hidden files are left out as a shell's *.yaml would: editors keep their locks under such names.
+    chosen = sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+    files = [file for name in chosen if not os.path.isdir(file := os.path.join(directory, name))]
+    if not files:
+        why = f"the directory has no file *{', *'.join(SUFFIXES)}"
+        raise InvalidInput(f"{directory}: {why}", "directories below it are not searched")
+    return files
+
+
+def _read_file(path: str) -> Source:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(SOURCE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        raise _unreadable(path, error) from None
+    _check_size(path, len(content))
+    try:
+        return Source(path, content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
+
+
+def _read_stdin(stdin: Callable[[], str]) -> Source:
+    name = "<stdin>"
+    try:
+        text = stdin()
+    except UnicodeDecodeError as error:
+        raise _not_utf8(name, error) from None
+    except OSError as error:
+        raise _unreadable(name, error) from None
+    _check_size(name, len(text))
+    return Source(name, text)
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > SOURCE_BYTES_MAX:
+        why = f"it is larger than {SOURCE_BYTES_MAX // 1024**2} MiB"
+        raise InvalidInput(f"{name}: {why}", "split it into several files")
+
+
+def _unreadable(name: str, error: OSError | ValueError) -> InvalidInput:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    hint = "give a file, a directory, or - for standard input"
+    return InvalidInput(f"{name}: it cannot be read: {reason}", hint)
+
+
+def _not_utf8(name: str, error: UnicodeDecodeError) -> InvalidInput:
+    why = f"it is not UTF-8 text (byte {error.start + 1})"
+    return InvalidInput(f"{name}: {why}", "save it as UTF-8")

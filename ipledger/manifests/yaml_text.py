@@ -1,0 +1,227 @@
+"""YAML and JSON text into plain data, strictly; changes with what we accept of YAML.
+
+Built on the parser's events instead of its loader: events have no depth, so that hostile nesting
+cannot exhaust a stack, and every alias is counted at its full size before anybody walks it.
+
+What a plain scalar means is decided here, by less than YAML 1.1 would: ``1:2:3:4:5:6:7:8`` is an
+address and not a number to the base of sixty, ``no`` is a text, ``010`` is not eight.
+
+This module imports PyYAML at its top, so it is imported where a text is read and not before.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import yaml
+
+from engine.errors import InvalidInput
+
+# What Kubernetes objects nest is below 30. The bound keeps whoever walks the data off its stack.
+DEPTH_MAX: Final = 100
+# Nodes, with long texts and aliases at their full weight: some 16 MiB of ordinary manifests.
+WEIGHT_MAX: Final = 4_000_000
+_CHARACTERS_PER_WEIGHT: Final = 16
+
+_CONSTANTS: Final[dict[str, bool | None]] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,38})")
+_FLOAT: Final = re.compile(r"[-+]?[0-9]{1,39}\.[0-9]{1,39}(?:[eE][-+]?[0-9]{1,3})?")
+
+# These only say what the notation says already; every other tag asks for a type we do not have.
+_STANDARD: Final = "tag:yaml.org,2002:"
+_TAGS: Final = frozenset({None, f"{_STANDARD}str", f"{_STANDARD}map", f"{_STANDARD}seq"})
+
+# Neither parser takes these, and the two say so in different terms. Lone surrogates are among them.
+_UNPRINTABLE: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+
+_SYNTAX_HINT: Final = "indent with spaces, and put a text that holds ': ' or ' #' in quotes"
+
+# The parser in C is part of the wheels and ten times as fast; an installation may lack it.
+_LOADER: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
+
+
+def read_documents(text: str) -> list[object]:
+    """Return the documents of a text as dictionaries, lists, texts, numbers, booleans and None.
+
+    An empty document is None. Keys are always texts. An aliased value is the same object in every
+    place, so the data must not be changed.
+
+    Raises:
+        InvalidInput: The message begins with line and column.
+    """
+    if found := _UNPRINTABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
+        why = f"the control character U+{ord(found[0]):04X}"
+        hint = "a manifest is UTF-8 text; write such a character as an escape in double quotes"
+        raise InvalidInput(f"line {line}, column {column}: {why}", hint)
+    builder = _Builder()
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _at(mark, error.problem or "this is not YAML", _SYNTAX_HINT) from None
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"this is not YAML: {error}", _SYNTAX_HINT) from None
+    return builder.documents
+
+
+def _at(mark: Any, why: str, hint: str) -> InvalidInput:
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return InvalidInput(f"{where}{why}", hint)
+
+
+class _Open:
+    """A mapping or list whose end has not come yet."""
+
+    __slots__ = ("anchor", "height", "key", "value", "weight_before")
+
+    def __init__(self, value: Any, anchor: str | None, weight_before: int) -> None:
+        self.value = value
+        self.anchor = anchor
+        self.weight_before = weight_before
+        self.height = 1  # levels from here down, itself included
+        self.key: str | None = None  # of a mapping: the key whose value comes next
+
+
+class _Builder:
+    """Documents from events, bounded in depth and weight."""
+
+    def __init__(self) -> None:
+        self.documents: list[object] = []
+        self._open: list[_Open] = []
+        self._anchors: dict[str, tuple[object, int, int]] = {}  # value, weight, height
+        self._weight = 0
+
+    def take(self, event: Any) -> None:
+        """Take the next event of the stream.
+
+        Raises:
+            InvalidInput: Too deep or too much, a duplicate or complex key, a tag, a merge key, or
+                an alias of nothing.
+        """
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._scalar(event)
+        elif kind is yaml.MappingStartEvent:
+            self._start(event, {})
+        elif kind is yaml.SequenceStartEvent:
+            self._start(event, [])
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._end()
+        elif kind is yaml.AliasEvent:
+            self._alias(event)
+        elif kind is yaml.DocumentStartEvent:
+            self._anchors.clear()
+
+    def _scalar(self, event: Any) -> None:
+        text: str = event.value
+        weight = 1 + len(text) // _CHARACTERS_PER_WEIGHT
+        self._check(event, weight)
+        value: object = text
+        parent = self._open[-1] if self._open else None
+        if parent is not None and parent.key is None and type(parent.value) is dict:
+            self._check_key(event, parent.value)
+            parent.key = text
+        else:
+            if event.implicit[0] and event.tag is None:
+                value = _resolve(text)
+            self._place(value)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value, weight, 0
+
+    def _start(self, event: Any, value: dict[str, object] | list[object]) -> None:
+        if len(self._open) == DEPTH_MAX:
+            raise self._too_deep(event)
+        self._check(event, 1)
+        self._check_no_key(event)
+        opened = _Open(value, event.anchor, self._weight - 1)
+        self._place(value)
+        self._open.append(opened)
+        # Known only at its end: an alias of it before that would be a value that holds itself.
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
+
+    def _end(self) -> None:
+        closed = self._open.pop()
+        if self._open:
+            parent = self._open[-1]
+            parent.height = max(parent.height, closed.height + 1)
+        if closed.anchor is not None:
+            weight = self._weight - closed.weight_before
+            self._anchors[closed.anchor] = closed.value, weight, closed.height
+
+    def _alias(self, event: Any) -> None:
+        self._check_no_key(event)
+        if event.anchor not in self._anchors:
+            why = f"the alias *{event.anchor} stands for nothing, or for what it is part of"
+            raise _at(event.start_mark, why, f"put &{event.anchor} before the value, further up")
+        value, weight, height = self._anchors[event.anchor]
+        self._check(event, weight)
+        if len(self._open) + height > DEPTH_MAX:
+            raise self._too_deep(event)
+        if self._open:
+            self._open[-1].height = max(self._open[-1].height, height + 1)
+        self._place(value)
+
+    def _place(self, value: object) -> None:
+        """Put a value where it belongs: into the innermost open list or mapping, or on top."""
+        if not self._open:
+            self.documents.append(value)
+            return
+        parent = self._open[-1]
+        if type(parent.value) is list:
+            parent.value.append(value)
+        else:
+            parent.value[parent.key] = value
+            parent.key = None
+
+    def _check(self, event: Any, weight: int) -> None:
+        self._weight += weight
+        if self._weight > WEIGHT_MAX:
+            why = f"it holds more than {WEIGHT_MAX} values"
+            hint = "split the file; if it is short, its aliases repeat each other: write them out"
+            raise _at(event.start_mark, why, hint)
+        # An alias has no tag.
+        if getattr(event, "tag", None) not in _TAGS:
+            why = f"the tag {event.tag[:60]!r} is not accepted"
+            raise _at(event.start_mark, why, "leave it out; put a text in quotes")
+
+    def _check_key(self, event: Any, mapping: dict[str, object]) -> None:
+        key = event.value
+        if key in mapping:
+            why = f"the key {key[:60]!r} is there already"
+            raise _at(event.start_mark, why, "give each key once")
+        if key == "<<" and event.implicit[0]:
+            why = "the merge key << is not accepted"
+            raise _at(event.start_mark, why, "write the fields out, or alias a whole value")
+
+    def _check_no_key(self, event: Any) -> None:
+        parent = self._open[-1] if self._open else None
+        if parent is not None and parent.key is None and type(parent.value) is dict:
+            why = "a mapping, a list or an alias cannot be a key"
+            raise _at(event.start_mark, why, "write the key as a text")
+
+    def _too_deep(self, event: Any) -> InvalidInput:
+        why = f"it is nested more than {DEPTH_MAX} levels deep"
+        return _at(event.start_mark, why, "this is no manifest")
+
+
+def _resolve(text: str) -> object:
+    """What a scalar without quotes means."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] in "-+0123456789":
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+    return text

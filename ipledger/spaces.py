@@ -1,0 +1,80 @@
+"""The spaces of a server: which there are, and forgetting one."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import IntegrityError
+from engine.events import SpaceCreated
+from engine.wire import decode_entry
+from ipledger.high_water import HighWaterFile
+
+if TYPE_CHECKING:
+    from ipledger.cli.settings import Settings
+    from ipledger.servers import Server
+
+_KEY = re.compile(rb"ipledger:\{([A-Za-z0-9._-]{1,253})\}:events")
+
+
+def open_server(settings: Settings) -> tuple[Server, str]:
+    """The server that the options speak of, and the name that its memory is kept under."""
+    from ipledger import servers
+    from ipledger.embedded import ensure_running
+
+    if settings.url is not None:
+        server = servers.reach(settings.url)
+        return server, server.endpoint
+    running = ensure_running(settings.home, settings.server)
+    return servers.reach(running.url), f"embedded:{settings.home.resolve()}"
+
+
+def list_spaces(settings: Settings) -> list[dict[str, Any]]:
+    """Every space of the server, by name: its id, its last position and its generation."""
+    from ipledger import servers
+
+    server, _ = open_server(settings)
+    names: set[str] = set()
+    cursor = b"0"
+    while True:
+        # The braces in the pattern are plain characters to the server's glob.
+        reply = server.client.execute_command(  # type: ignore[no-untyped-call]
+            "SCAN", cursor, "MATCH", "ipledger:{*}:events", "COUNT", 1000
+        )
+        cursor = reply[0]
+        names.update(m[1].decode() for key in reply[1] if (m := _KEY.fullmatch(key)))
+        if cursor in {b"0", 0}:
+            break
+    return [_space_view(servers.open_stream(server, name), name) for name in sorted(names)]
+
+
+def _space_view(stream: Any, name: str) -> dict[str, Any]:
+    """What the first and the last entry of a stream tell about its space."""
+    try:
+        head = stream.head()
+        first = stream.read(0, 0, 1)
+        event = decode_entry(first[0]).event if first else None
+        last = stream.read(head.ms, head.position - 1, 1)
+        generation = decode_entry(last[0]).commit.generation if last else None
+    except IntegrityError as error:
+        return {"name": name, "space_id": None, "position": None, "generation": None,
+                "trouble": error.message}  # fmt: skip
+    if not isinstance(event, SpaceCreated):
+        return {"name": name, "space_id": None, "position": head.position,
+                "generation": generation, "trouble": "its beginning is missing"}  # fmt: skip
+    return {"name": name, "space_id": event.space_id.hex(), "position": head.position,
+            "generation": generation, "trouble": None}  # fmt: skip
+
+
+def forget_space(settings: Settings, name: str) -> bool:
+    """Remember nothing of a space any more; the stream itself is not touched."""
+    from engine.names import check_name
+
+    check_name(name, "space")
+    if settings.url is not None:
+        from ipledger.servers import endpoint_of
+
+        endpoint = endpoint_of(settings.url)
+    else:
+        endpoint = f"embedded:{settings.home.resolve()}"
+    return HighWaterFile(settings.states, endpoint, name).forget()
