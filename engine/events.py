@@ -1,4 +1,4 @@
-"""Every kind of event, as an immutable value with its fixed type code and shape. [format]
+"""[format] Every kind of event, as an immutable value with its fixed type code and shape.
 
 An event carries facts, no personal data: owners, labels, actors and reasons travel in the entry's
 sealed part (`Sealed`), so that they can one day be erased without breaking a proof. The position

@@ -1,4 +1,4 @@
-"""Tags: what an event touched, in a form that a server-side script can compare. [format]
+"""[format] Tags: what an event touched, in a form that a server-side script can compare.
 
 A tag is a kind letter and fixed-width lower-case hex, or an address range of two such points
 joined by a dash. Names are hashed, so nothing that a user types can forge a tag. A proposal says

@@ -1,4 +1,4 @@
-"""Events to bytes and back: strict, bounded, and the same on every machine. [format]
+"""[format] Events to bytes and back: strict, bounded, and the same on every machine.
 
 An event is a msgpack array whose first members are its type code and schema version; then the
 header, then the type's own fields. Old versions are brought up to date by pure functions, one

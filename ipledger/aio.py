@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ipledger import operations
 from ipledger.ledger import Ledger, accepted, connect
@@ -51,7 +51,7 @@ class AsyncLedger:
         """As `ipledger.connect`, without blocking the loop."""
         return cls(await asyncio.to_thread(connect, *args, **kwargs))
 
-    async def __aenter__(self) -> AsyncLedger:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

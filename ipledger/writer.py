@@ -11,6 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Lock
 from typing import Final
 
@@ -115,10 +116,9 @@ class Writer:
 
     def _hand_over(self) -> None:
         """Wake one that waits, so that the queue never stands without a leader."""
-        try:
-            self._queue[0].on_done(self._queue[0])
-        except IndexError:
-            pass
+        with suppress(IndexError):  # nobody waits
+            first = self._queue[0]
+            first.on_done(first)
 
     def _step(self) -> None:
         """One batch: take, decide, append, fold, answer. The caller holds the lead."""

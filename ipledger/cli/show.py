@@ -1,4 +1,4 @@
-"""Printing: the same data as a table, JSON, YAML or JSON lines, with nothing that moves a cursor."""
+"""Printing: the same data as a table, JSON, YAML or JSON lines; nothing moves a cursor."""
 
 from __future__ import annotations
 

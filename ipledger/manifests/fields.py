@@ -61,7 +61,8 @@ class Fields:
         """
         self.path = path
         if not isinstance(value, dict):
-            raise InvalidInput(f"{path or 'this'} must be a mapping, not {shown(value)}")
+            why = f"{path or 'it'} must be a mapping, not {shown(value)}"
+            raise InvalidInput(why, "write FIELD: VALUE lines")
         self.values: dict[str, Any] = value
         if known is not None:
             for name in value:
@@ -111,8 +112,20 @@ class Fields:
         return [(f"{self.at(name)}[{index}]", item) for index, item in enumerate(items or ())]
 
     def texts(self, name: str) -> list[str]:
-        """A list of printable texts; empty if it is absent."""
-        return [check_text(item, where) for where, item in self.items(name)]
+        """A list of texts; empty if it is absent."""
+        texts: list[str] = []
+        for where, item in self.items(name):
+            if not isinstance(item, str):
+                raise InvalidInput(f"{where}: must be text, not {shown(item)}", _IN_QUOTES)
+            texts.append(item)
+        return texts
+
+    def printable_texts(self, name: str) -> tuple[str, ...]:
+        """A list of printable texts of bounded length; empty if it is absent."""
+        return tuple(
+            check_text(text, f"{self.at(name)}[{index}]")
+            for index, text in enumerate(self.texts(name))
+        )
 
     def child(self, name: str, known: Collection[str] | None = None) -> Fields | None:
         """The fields of a mapping within this one, or None."""

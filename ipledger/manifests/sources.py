@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import InvalidInput
@@ -36,30 +36,33 @@ def read_sources(paths: Sequence[str], stdin: Callable[[], str]) -> list[Source]
     for path in paths:
         if path == STDIN:
             sources.append(_read_stdin(stdin))
-        elif os.path.isdir(path):
-            sources += [_read_file(file) for file in _manifests_in(path)]
+        elif Path(path).is_dir():
+            sources += [_read_file(str(file)) for file in _manifests_in(path)]
         else:
             sources.append(_read_file(path))
     return sources
 
 
-def _manifests_in(directory: str) -> list[str]:
+def _manifests_in(directory: str) -> list[Path]:
     try:
-        names = os.listdir(directory)
+        files = [file for file in Path(directory).iterdir() if _is_manifest(file)]
     except OSError as error:
         raise _unreadable(directory, error) from None
-    # Hidden files are left out as a shell's *.yaml would: editors keep their locks under such names.
-    chosen = sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
-    files = [file for name in chosen if not os.path.isdir(file := os.path.join(directory, name))]
     if not files:
         why = f"the directory has no file *{', *'.join(SUFFIXES)}"
         raise InvalidInput(f"{directory}: {why}", "directories below it are not searched")
-    return files
+    return sorted(files)
+
+
+def _is_manifest(file: Path) -> bool:
+    # Hidden files are left out as by a shell's *.yaml: editors keep their locks under such names.
+    named_so = file.name.endswith(SUFFIXES) and not file.name.startswith(".")
+    return named_so and not file.is_dir()
 
 
 def _read_file(path: str) -> Source:
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             content = file.read(SOURCE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
         raise _unreadable(path, error) from None

@@ -12,6 +12,7 @@ This module imports PyYAML at its top, so it is imported where a text is read an
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any, Final
 
 import yaml
@@ -23,6 +24,7 @@ DEPTH_MAX: Final = 100
 # Nodes, with long texts and aliases at their full weight: some 16 MiB of ordinary manifests.
 WEIGHT_MAX: Final = 4_000_000
 _CHARACTERS_PER_WEIGHT: Final = 16
+_SHOWN_LENGTH: Final = 60
 
 _CONSTANTS: Final[dict[str, bool | None]] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -74,8 +76,8 @@ def read_documents(text: str) -> list[object]:
     return builder.documents
 
 
-def _at(mark: Any, why: str, hint: str) -> InvalidInput:
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+def _at(mark: yaml.Mark | None, why: str, hint: str) -> InvalidInput:
+    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
     return InvalidInput(f"{where}{why}", hint)
 
 
@@ -84,7 +86,9 @@ class _Open:
 
     __slots__ = ("anchor", "height", "key", "value", "weight_before")
 
-    def __init__(self, value: Any, anchor: str | None, weight_before: int) -> None:
+    def __init__(
+        self, value: dict[str, object] | list[object], anchor: str | None, weight_before: int
+    ) -> None:
         self.value = value
         self.anchor = anchor
         self.weight_before = weight_before
@@ -101,118 +105,128 @@ class _Builder:
         self._anchors: dict[str, tuple[object, int, int]] = {}  # value, weight, height
         self._weight = 0
 
-    def take(self, event: Any) -> None:
+    def take(self, event: yaml.Event) -> None:
         """Take the next event of the stream.
 
         Raises:
             InvalidInput: Too deep or too much, a duplicate or complex key, a tag, a merge key, or
                 an alias of nothing.
         """
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
+        if isinstance(event, yaml.ScalarEvent):
             self._scalar(event)
-        elif kind is yaml.MappingStartEvent:
+        elif isinstance(event, yaml.MappingStartEvent):
             self._start(event, {})
-        elif kind is yaml.SequenceStartEvent:
+        elif isinstance(event, yaml.SequenceStartEvent):
             self._start(event, [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+        elif isinstance(event, yaml.CollectionEndEvent):
             self._end()
-        elif kind is yaml.AliasEvent:
+        elif isinstance(event, yaml.AliasEvent):
             self._alias(event)
-        elif kind is yaml.DocumentStartEvent:
+        elif isinstance(event, yaml.DocumentStartEvent):
             self._anchors.clear()
 
-    def _scalar(self, event: Any) -> None:
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
         text: str = event.value
         weight = 1 + len(text) // _CHARACTERS_PER_WEIGHT
-        self._check(event, weight)
+        self._weigh(event, weight)
+        _check_tag(event)
         value: object = text
-        parent = self._open[-1] if self._open else None
-        if parent is not None and parent.key is None and type(parent.value) is dict:
-            self._check_key(event, parent.value)
-            parent.key = text
+        mapping = self._wanting_key()
+        if mapping is not None:
+            _check_key(event, mapping.value)
+            mapping.key = text
         else:
-            if event.implicit[0] and event.tag is None:
+            if event.tag is None and event.implicit[0]:
                 value = _resolve(text)
             self._place(value)
         if event.anchor is not None:
             self._anchors[event.anchor] = value, weight, 0
 
-    def _start(self, event: Any, value: dict[str, object] | list[object]) -> None:
-        if len(self._open) == DEPTH_MAX:
-            raise self._too_deep(event)
-        self._check(event, 1)
-        self._check_no_key(event)
-        opened = _Open(value, event.anchor, self._weight - 1)
+    def _start(
+        self, event: yaml.CollectionStartEvent, value: dict[str, object] | list[object]
+    ) -> None:
+        weight_before = self._weight
+        self._weigh(event, 1)
+        self._check_depth(event, 1)
+        _check_tag(event)
+        if self._wanting_key() is not None:
+            raise _complex_key(event)
         self._place(value)
-        self._open.append(opened)
+        self._open.append(_Open(value, event.anchor, weight_before))
         # Known only at its end: an alias of it before that would be a value that holds itself.
-        if event.anchor is not None:
-            self._anchors.pop(event.anchor, None)
+        self._anchors.pop(event.anchor, None)
 
     def _end(self) -> None:
         closed = self._open.pop()
         if self._open:
-            parent = self._open[-1]
-            parent.height = max(parent.height, closed.height + 1)
+            self._open[-1].height = max(self._open[-1].height, closed.height + 1)
         if closed.anchor is not None:
             weight = self._weight - closed.weight_before
             self._anchors[closed.anchor] = closed.value, weight, closed.height
 
-    def _alias(self, event: Any) -> None:
-        self._check_no_key(event)
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        if self._wanting_key() is not None:
+            raise _complex_key(event)
         if event.anchor not in self._anchors:
             why = f"the alias *{event.anchor} stands for nothing, or for what it is part of"
             raise _at(event.start_mark, why, f"put &{event.anchor} before the value, further up")
         value, weight, height = self._anchors[event.anchor]
-        self._check(event, weight)
-        if len(self._open) + height > DEPTH_MAX:
-            raise self._too_deep(event)
-        if self._open:
-            self._open[-1].height = max(self._open[-1].height, height + 1)
+        self._weigh(event, weight)
+        self._check_depth(event, height)
+        # An anchor stands in front of a value, so the alias is within an open mapping or list.
+        self._open[-1].height = max(self._open[-1].height, height + 1)
         self._place(value)
 
+    def _wanting_key(self) -> _Open | None:
+        """The innermost open mapping if a key comes next in it."""
+        if self._open and self._open[-1].key is None and isinstance(self._open[-1].value, dict):
+            return self._open[-1]
+        return None
+
     def _place(self, value: object) -> None:
-        """Put a value where it belongs: into the innermost open list or mapping, or on top."""
+        """Put a value where it belongs: on top, or into the innermost open list or mapping."""
         if not self._open:
             self.documents.append(value)
             return
         parent = self._open[-1]
-        if type(parent.value) is list:
+        if isinstance(parent.value, list):
             parent.value.append(value)
         else:
+            assert parent.key is not None, "a value has come where a key belongs"
             parent.value[parent.key] = value
             parent.key = None
 
-    def _check(self, event: Any, weight: int) -> None:
+    def _weigh(self, event: yaml.Event, weight: int) -> None:
         self._weight += weight
         if self._weight > WEIGHT_MAX:
             why = f"it holds more than {WEIGHT_MAX} values"
             hint = "split the file; if it is short, its aliases repeat each other: write them out"
             raise _at(event.start_mark, why, hint)
-        # An alias has no tag.
-        if getattr(event, "tag", None) not in _TAGS:
-            why = f"the tag {event.tag[:60]!r} is not accepted"
-            raise _at(event.start_mark, why, "leave it out; put a text in quotes")
 
-    def _check_key(self, event: Any, mapping: dict[str, object]) -> None:
-        key = event.value
-        if key in mapping:
-            why = f"the key {key[:60]!r} is there already"
-            raise _at(event.start_mark, why, "give each key once")
-        if key == "<<" and event.implicit[0]:
-            why = "the merge key << is not accepted"
-            raise _at(event.start_mark, why, "write the fields out, or alias a whole value")
+    def _check_depth(self, event: yaml.Event, height: int) -> None:
+        if len(self._open) + height > DEPTH_MAX:
+            why = f"it is nested more than {DEPTH_MAX} levels deep"
+            raise _at(event.start_mark, why, "no manifest is")
 
-    def _check_no_key(self, event: Any) -> None:
-        parent = self._open[-1] if self._open else None
-        if parent is not None and parent.key is None and type(parent.value) is dict:
-            why = "a mapping, a list or an alias cannot be a key"
-            raise _at(event.start_mark, why, "write the key as a text")
 
-    def _too_deep(self, event: Any) -> InvalidInput:
-        why = f"it is nested more than {DEPTH_MAX} levels deep"
-        return _at(event.start_mark, why, "this is no manifest")
+def _check_tag(event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+    if event.tag not in _TAGS:
+        why = f"the tag {event.tag[:_SHOWN_LENGTH]!r} is not accepted"
+        raise _at(event.start_mark, why, "leave it out, and put a text in quotes")
+
+
+def _check_key(event: yaml.ScalarEvent, mapping: Container[object]) -> None:
+    if event.value in mapping:
+        why = f"the key {event.value[:_SHOWN_LENGTH]!r} is there already"
+        raise _at(event.start_mark, why, "give each key once")
+    if event.value == "<<" and event.implicit[0]:
+        why = "the merge key << is not accepted"
+        raise _at(event.start_mark, why, "write the fields out, or alias a whole value")
+
+
+def _complex_key(event: yaml.Event) -> InvalidInput:
+    why = "a mapping, a list or an alias cannot be a key"
+    return _at(event.start_mark, why, "write the key as a text")
 
 
 def _resolve(text: str) -> object:

@@ -1,0 +1,140 @@
+"""Documents to definitions and workloads, kind by kind; changes with the kinds we know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from engine.commands import PutPool, PutReservation
+from engine.errors import InvalidInput
+from ipledger.manifests.definitions import (
+    read_own_pool,
+    read_own_reservation,
+    read_spider_pool,
+    read_spider_reservation,
+)
+from ipledger.manifests.fields import Fields, inside, shown
+from ipledger.manifests.metadata import Metadata, read_metadata, read_name
+from ipledger.manifests.sources import Source
+from ipledger.manifests.workloads import Workload, read_deployment, read_pod
+
+_Object = PutPool | PutReservation | Workload
+_Reader = Callable[[Fields, Metadata, list[str]], _Object]
+
+_SPIDERPOOL: Final = "spiderpool.spidernet.io/v2beta1"
+_OWN: Final = "ipledger/v1"
+_APPS: Final = "apps/v1"
+_CORE: Final = "v1"
+
+_READERS: Final[dict[str, tuple[str, _Reader]]] = {
+    "SpiderIPPool": (_SPIDERPOOL, read_spider_pool),
+    "SpiderReservedIP": (_SPIDERPOOL, read_spider_reservation),
+    "Pool": (_OWN, read_own_pool),
+    "Reservation": (_OWN, read_own_reservation),
+    "Deployment": (_APPS, read_deployment),
+    "StatefulSet": (_APPS, read_deployment),
+    "ReplicaSet": (_APPS, read_deployment),
+    "Pod": (_CORE, read_pod),
+}
+# What holds objects: its apiVersion, and what its items are if they do not say so themselves.
+_LISTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "List": (_CORE, {}),
+    "SpiderIPPoolList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderIPPool"}),
+    "SpiderReservedIPList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderReservedIP"}),
+}
+_API_VERSIONS: Final = {kind: known[0] for kind, known in (*_READERS.items(), *_LISTS.items())}
+_KINDS_HINT: Final = f"known kinds: {', '.join(_READERS)}"
+_OBJECT_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
+
+
+class Parsed(NamedTuple):
+    """What the manifests say: what to define, who asks for addresses, and what to be told of."""
+
+    objects: tuple[PutPool | PutReservation, ...]
+    workloads: tuple[Workload, ...]
+    warnings: tuple[str, ...]
+
+
+def parse(sources: Sequence[Source]) -> Parsed:
+    """Read manifests; all of them are good, or an error is raised.
+
+    Raises:
+        InvalidInput: naming file, document, object and field; or line and column, where the text
+            is not even YAML.
+    """
+    objects: list[PutPool | PutReservation] = []
+    workloads: list[Workload] = []
+    warnings: list[str] = []
+    defined: dict[tuple[type, str], str] = {}
+    for place, data in _manifests(sources):
+        read, where = _read(place, data, warnings)
+        if isinstance(read, Workload):
+            workloads.append(read)
+            continue
+        first = defined.setdefault((type(read), read.name), where)
+        if first is not where:
+            raise InvalidInput(f"{where}: it is defined already by {first}", "define it once")
+        objects.append(read)
+    return Parsed(tuple(objects), tuple(workloads), tuple(warnings))
+
+
+def _manifests(sources: Sequence[Source]) -> Iterator[tuple[str, object]]:
+    """Every manifest with its place; those of a list one by one."""
+    # Imported here because it brings PyYAML with it.
+    from ipledger.manifests.yaml_text import read_documents
+
+    for name, text in sources:
+        with inside(f"{name}: "):
+            documents = read_documents(text)
+        if all(data is None for data in documents):
+            raise InvalidInput(f"{name}: it holds no manifest", "it is empty, or only comments")
+        for number, data in enumerate(documents, 1):
+            place = f"{name}, document {number}"
+            kind = data.get("kind") if isinstance(data, dict) else None
+            if isinstance(kind, str) and kind in _LISTS:
+                yield from _items(place, kind, Fields(data))
+            elif data is not None:
+                yield place, data
+
+
+def _items(place: str, kind: str, listed: Fields) -> Iterator[tuple[str, object]]:
+    with inside(f"{place} ({kind}): "):
+        _check_api_version(kind, listed)
+        if not listed.has("items"):
+            raise InvalidInput("items is missing", "a list holds its objects as items")
+        items = listed.items("items")
+    _, defaults = _LISTS[kind]
+    for number, (_, item) in enumerate(items, 1):
+        yield f"{place}, item {number}", defaults | item if isinstance(item, dict) else item
+
+
+def _read(place: str, data: object, warnings: list[str]) -> tuple[_Object, str]:
+    """Return what a manifest says, and its place with its kind and name."""
+    with inside(f"{place}: "):
+        document = Fields(data)
+        kind = document.required_text("kind", _KINDS_HINT)
+        if kind not in _READERS:
+            version = shown(document.values.get("apiVersion"))
+            raise InvalidInput(
+                f"kind {shown(kind)} (apiVersion {version}) is not known", _KINDS_HINT
+            )
+    with inside(f"{place} ({kind}): "):
+        _check_api_version(kind, document)
+        name = read_name(document)
+    where = f"{place} ({kind} {name})"
+    told: list[str] = []
+    with inside(f"{where}: "):
+        metadata = read_metadata(Fields(data, known=_OBJECT_FIELDS))
+        _, read_object = _READERS[kind]
+        read = read_object(document, metadata, told)
+    if metadata.being_deleted:
+        told.append("metadata.deletionTimestamp says that it was being deleted where it came from")
+    warnings += [f"{where}: {warning}" for warning in told]
+    return read, where
+
+
+def _check_api_version(kind: str, fields: Fields) -> None:
+    supported = _API_VERSIONS[kind]
+    hint = f"this release reads {kind} of apiVersion {supported}"
+    if (found := fields.required_text("apiVersion", hint)) != supported:
+        raise InvalidInput(f"apiVersion {shown(found)} is not supported", hint)
