@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine import events as ev
@@ -121,22 +122,29 @@ def _serve_group(granting: _Granting, group: tuple[str, ...]) -> Refusal | None:
     for pool in pools:
         granting.reads[tags.pool(pool.name)] = None
     ids = {pool.pool_id for pool in pools}
-    holding = [
+    held = [
         lease for lease in facts.leases_of(command.owner, command.interface)
         if lease.pool_id in ids
-    ][: command.number]  # fmt: skip
-    for lease in holding:
-        refusal = _keep(granting, lease, pools)
-        if refusal is not None:
-            return refusal
+    ]  # fmt: skip
+    # What is asked for by address comes first: it may lie behind the number that is asked for.
+    held.sort(key=lambda lease: lease.address not in granting.requested)
+    holding = held[: command.number]
+    asked = {lease.address for lease in holding}.intersection(granting.requested)
+    granting.requested = [a for a in granting.requested if a not in asked]
     missing = command.number - len(holding)
     wanted = [a for a in granting.requested if any(_covers(p.effective, a) for p in pools)]
     if len(wanted) > missing:
-        return _differs(holding[0], f"--ip {format_address(wanted[missing])}")
+        if holding:
+            return _differs(holding[0], f"--ip {format_address(wanted[missing])}")
+        message = f"{len(wanted)} addresses are asked for from {', '.join(group)}, but count "
+        return Refusal("invalid", f"{message}{command.number}", "raise --count", "count")
+    # Before anything is chosen freely, or that might be what is asked for by address.
     for address in wanted:
         granting.requested.remove(address)
-        refusal = _grant_specific(granting, pools, address)
-        if refusal is not None:
+        if refusal := _grant_specific(granting, pools, address):
+            return refusal
+    for lease in holding:
+        if refusal := _keep(granting, lease, pools, asked=lease.address in asked):
             return refusal
     return _grant_any(granting, pools, missing - len(wanted))
 
@@ -151,37 +159,46 @@ def _differs(lease: Lease, asked: str) -> Refusal:
         f"(lease {lease.lease_id}), which differs from what is asked: {asked}"
     )
     hint = f"release it first (ipledger release {lease.lease_id}), or ask for it as it is"
-    return Refusal("conflict", message, hint, asked.split(" ")[0], lease.position)
+    return Refusal("conflict", message, hint, asked.partition(" ")[0], lease.position)
 
 
-def _keep(granting: _Granting, lease: Lease, pools: list[Pool]) -> Refusal | None:
+def _keep(granting: _Granting, lease: Lease, pools: list[Pool], *, asked: bool) -> Refusal | None:
     """A lease that is held already: the same one again, or a new one for a new incarnation."""
     command = granting.command
-    if lease.address in granting.requested:
-        granting.requested.remove(lease.address)
-    if command.uid is None or command.uid == lease.uid:
-        if command.ttl_s is not None and command.ttl_s != lease.ttl_s:
-            return _differs(lease, f"--ttl {command.ttl_s}s")
-        if command.labels and command.labels != lease.labels:
-            return _differs(lease, "--label " + ",".join(f"{k}={v}" for k, v in command.labels))
-        granting.held.append(lease)
-        return None
+    if command.uid is not None and command.uid != lease.uid:
+        return _supersede(granting, lease, pools, asked=asked)
+    if command.ttl_s is not None and command.ttl_s != lease.ttl_s:
+        return _differs(lease, f"--ttl {command.ttl_s}s")
+    if command.labels and command.labels != lease.labels:
+        return _differs(lease, "--label " + ",".join(f"{k}={v}" for k, v in command.labels))
+    granting.held.append(lease)
+    return None
+
+
+def _supersede(
+    granting: _Granting, lease: Lease, pools: list[Pool], *, asked: bool
+) -> Refusal | None:
+    """End the old incarnation's lease and grant the address anew, or another if it may not be."""
     pool = next(pool for pool in pools if pool.pool_id == lease.pool_id)
-    if refusal := cannot_give_out(pool):
-        return refusal
-    event = _ending(lease, "superseded")
     old = granting.sealed()._replace(uid=lease.uid, labels=lease.labels)
-    granting.changes.append(Change(event, old))
+    granting.changes.append(Change(_ending(lease, "superseded"), old))
     granting.reads[tags.lease(lease.lease_id)] = None
-    if _reservation_against(granting, lease.address) is None:
+    refusal = cannot_give_out(pool) or _reserved(granting, lease.address)
+    if refusal is None:
         granting.grant(pool, lease.address, supersedes=lease)
         return None
-    # Reserved while it was leased: the old incarnation kept it, nobody gets it again.
-    value = granting.placement.propose(granting.facts, pool)
-    if value is None:
-        return _exhausted(granting, [pool])
-    granting.grant(pool, from_int(value, pool.spec.family), supersedes=lease)
-    return None
+    # Reserved, or the pool drained, while it was leased: the old incarnation kept it, nobody
+    # gets it again.
+    return refusal if asked else _grant_any(granting, pools, 1, supersedes=lease)
+
+
+def _reserved(granting: _Granting, address: Address) -> Refusal | None:
+    """Why this owner may not be given `address`, if a reservation keeps it."""
+    against = _reservation_against(granting, address)
+    if against is None:
+        return None
+    message = f"{format_address(address)} is reserved by {against}"
+    return Refusal("forbidden", message, "ask for another address", "ip")
 
 
 def _reservation_against(granting: _Granting, address: Address) -> str | None:
@@ -224,10 +241,8 @@ def _grant_specific(granting: _Granting, pools: list[Pool], address: Address) ->
         message = f"{shown} is leased to {holder.owner} (lease {holder.lease_id})"
         hint = "ask for another address, or for any by leaving --ip out"
         return Refusal("conflict", message, hint, "ip", holder.position)
-    against = _reservation_against(granting, address)
-    if against is not None:
-        message = f"{shown} is reserved by {against}"
-        return Refusal("forbidden", message, "ask for another address", "ip")
+    if refusal := _reserved(granting, address):
+        return refusal
     granting.placement.claim(pool, to_int(address))
     granting.grant(pool, address)
     return None
@@ -238,7 +253,9 @@ class _Blocked(NamedTuple):
     refusal: Refusal
 
 
-def _grant_any(granting: _Granting, pools: list[Pool], missing: int) -> Refusal | None:
+def _grant_any(
+    granting: _Granting, pools: list[Pool], missing: int, supersedes: Lease | None = None
+) -> Refusal | None:
     """`missing` addresses: the owner's own first, then lowest first, pool after pool."""
     blocked: list[_Blocked] = []
     exhausted: list[Pool] = []
@@ -255,7 +272,7 @@ def _grant_any(granting: _Granting, pools: list[Pool], missing: int) -> Refusal 
             if value is None:
                 exhausted.append(pool)
                 break
-            granting.grant(pool, from_int(value, pool.spec.family))
+            granting.grant(pool, from_int(value, pool.spec.family), supersedes)
             missing -= 1
     if missing == 0:
         return None
@@ -339,6 +356,8 @@ def decide_release(facts: Facts, command: Release, claim: Claim) -> Decision:
 
 def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
     """The active leases that a release speaks of, in order of their ids."""
+    if not command.leases and command.owner is None and command.address is None:
+        return Refusal("invalid", "nothing is named", "name a lease or an owner", "lease")
     found: dict[int, Lease] = {}
     for lease_id in command.leases:
         lease = facts.lease(lease_id)
@@ -348,22 +367,33 @@ def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
             hint = "see `ipledger get leases`"
             return Refusal("not_found", f"lease {lease_id} does not exist", hint, "lease")
     if command.address is not None:
-        if command.owner is None:
-            message = "releasing by address needs the owner beside it"
-            return Refusal("invalid", message, "add --owner, or release by lease", "owner")
-        lease = facts.lease_at(command.address)
-        if lease is not None and lease.owner != command.owner:
-            message = (
-                f"{lease.text} is leased to {lease.owner} (lease {lease.lease_id}), "
-                f"not to {command.owner}: nothing was released"
-            )
-            return Refusal("conflict", message, "release by lease", "owner", lease.position)
-        if lease is not None:
-            found[lease.lease_id] = lease
+        held = _held_at(facts, command, command.address)
     elif command.owner is not None:
-        for lease in facts.leases_of(command.owner, command.interface):
-            if set(command.labels) <= set(lease.labels):
-                found[lease.lease_id] = lease
-    elif not command.leases:
-        return Refusal("invalid", "nothing is named", "name a lease or an owner", "lease")
+        held = facts.leases_of(command.owner, command.interface)
+    else:
+        held = ()
+    if isinstance(held, Refusal):
+        return held
+    for lease in held:
+        if set(command.labels) <= set(lease.labels):
+            found[lease.lease_id] = lease
     return [found[lease_id] for lease_id in sorted(found)]
+
+
+def _held_at(facts: Facts, command: Release, address: Address) -> Sequence[Lease] | Refusal:
+    """The lease at an address, if it is whose the command says; none if the address is free."""
+    if command.owner is None:
+        message = "releasing by address needs the owner beside it"
+        return Refusal("invalid", message, "add --owner, or release by lease", "owner")
+    lease = facts.lease_at(address)
+    if lease is None:
+        return ()
+    interface = command.interface or lease.interface
+    if (lease.owner, lease.interface) != (command.owner, interface):
+        message = (
+            f"{lease.text} is leased to {lease.owner} on {lease.interface} "
+            f"(lease {lease.lease_id}), not to {command.owner} on {interface}: "
+            "nothing was released"
+        )
+        return Refusal("conflict", message, "release by lease", "owner", lease.position)
+    return (lease,)

@@ -36,15 +36,18 @@ class RawEntry(NamedTuple):
 class Commit(NamedTuple):
     """Which commit an entry belongs to; the same for all its entries but for ``part``.
 
-    ``check`` is the CRC-32 of ``e`` in the high half and of ``s`` in the low half.
+    ``decided_at`` is the position of the state that the commit was decided on: always before it.
+    ``check`` are the CRC-32 of this field's other members and ``e``, then that of ``s``: an entry
+    that was altered by hand is noticed by its next reader (ADR 0003).
     """
 
     nonce: bytes
     part: int
     parts: int
     generation: int
+    decided_at: int
     request_hash: bytes
-    check: int
+    check: bytes = bytes(8)
 
     @property
     def ends_here(self) -> bool:

@@ -21,6 +21,7 @@ from engine.stream import (
     NewEntry,
     Proposal,
     Status,
+    StoredEntry,
     Untimely,
     Verdict,
 )
@@ -155,6 +156,11 @@ class MemoryStream:
         del block_ms
         return self.read(after_ms, after_position, PAGE_ENTRIES)
 
+    def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
+        """See `engine.stream.Stream.dump`."""
+        found = self.read(after_ms, after_position, len(self.entries))
+        return [(raw.entry_id, (b"e", raw.e, b"s", raw.s, b"t", raw.t, b"c", raw.c)) for raw in found]
+
     def restore(
         self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
     ) -> None:
@@ -166,6 +172,9 @@ class MemoryStream:
         ms = max(self._clock_ms(), head.ms)
         self.entries.append(RawEntry(ms, void_through + 1, *entry))
         self.last_generated = (ms, void_through + 1)
+
+    def close(self) -> None:
+        """See `engine.stream.Stream.close`; there is nothing to give back."""
 
 
 def _stop(status: Status, detail: int) -> AppendReply:

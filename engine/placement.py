@@ -20,7 +20,7 @@ class Placement:
         self._skip_ahead = skip_ahead or {}
         self._cursors: dict[int, int] = {}
         self._pending: set[tuple[int, int]] = set()
-        self._journal: list[tuple[int, int | None, int]] = []
+        self._journal: list[tuple[int, int, int | None, bool]] = []
 
     def __bool__(self) -> bool:
         """Whether anything is pending, so that "none left" may not be the truth."""
@@ -43,8 +43,11 @@ class Placement:
 
     def claim(self, pool: Pool, value: int, *, moves_cursor: bool = False) -> None:
         """Record that `value` is proposed, so that the rest of the batch passes over it."""
-        self._journal.append((pool.pool_id, self._cursors.get(pool.pool_id), value))
-        self._pending.add((pool.pool_id, value))
+        key = (pool.pool_id, value)
+        # What an earlier member proposes stays its own when this claim is taken back.
+        added = key not in self._pending
+        self._journal.append((*key, self._cursors.get(pool.pool_id), added))
+        self._pending.add(key)
         if moves_cursor:
             self._cursors[pool.pool_id] = value + 1
 
@@ -55,8 +58,9 @@ class Placement:
     def rewind(self, mark: int) -> None:
         """Forget what was proposed since `mark`: its command was refused."""
         while len(self._journal) > mark:
-            pool_id, cursor, value = self._journal.pop()
-            self._pending.discard((pool_id, value))
+            pool_id, value, cursor, added = self._journal.pop()
+            if added:
+                self._pending.discard((pool_id, value))
             if cursor is None:
                 self._cursors.pop(pool_id, None)
             else:

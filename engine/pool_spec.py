@@ -1,4 +1,4 @@
-"""Reading a pool or reservation definition from what a user wrote: rules V1–V5, V10, V12–V19.
+"""Reading a pool or reservation as a user wrote it: rules V1, V2, V4, V5, V10 and V12–V18.
 
 The numbers are those of the rules of Spiderpool's webhook (docs/rules.md lists them all). These
 rules look at one definition alone; those that look at the others are in `engine.decide_config`.
@@ -21,7 +21,7 @@ from engine.addresses import (
 )
 from engine.errors import AddressError, InvalidInput
 from engine.events import SECONDS_MAX
-from engine.model import POLICIES, PoolSpec, ReservationSpec, Route, Selector, Selectors
+from engine.model import POLICIES, Policy, PoolSpec, ReservationSpec, Route, Selector, Selectors
 from engine.names import check_labels, check_text
 
 # An event must stay provable in 64 KiB; this many ranges always fit beside everything else.
@@ -110,9 +110,9 @@ def _check_label_key(key: str, field: str) -> None:
         raise _invalid(field, "V18", f"{key!r} is not a label key")
 
 
-def _selector(selector: Selector | None, field: str) -> Selector | None:
+def _check_selector(selector: Selector | None, field: str) -> None:
     if selector is None:
-        return None
+        return
     if not selector.match_labels and not selector.match_expressions:
         hint = "leave it out, or say which labels must match"
         raise _invalid(field, "V18", "it is present but empty", hint)
@@ -129,7 +129,23 @@ def _selector(selector: Selector | None, field: str) -> Selector | None:
             raise _invalid(
                 field, "V18", f"operator {expression.operator} with {len(expression.values)} values"
             )
-    return selector
+
+
+def _selectors(selectors: Selectors | None) -> Selectors:
+    if selectors is None:
+        return Selectors()
+    for field, selector in zip(
+        ("podAffinity", "namespaceAffinity", "nodeAffinity"), selectors[:3], strict=True
+    ):
+        _check_selector(selector, field)
+    return selectors
+
+
+def _policy(text: str) -> Policy:
+    for policy in POLICIES:
+        if policy == text:
+            return policy
+    raise InvalidInput(f"policy: {text!r} is not a policy", f"one of {', '.join(POLICIES)}")
 
 
 def check_seconds(value: object, field: str, *, least: int = 1) -> int:
@@ -191,17 +207,6 @@ def read_pool_spec(  # noqa: PLR0913 - a pool has this many fields, and each is 
         raise _invalid("ipVersion", "V1", f"{ip_version} is not that of subnet {network}")
     allowed = _ranges("ips", ips, network, allow_cidr=allow_cidr)
     excluded = _ranges("excludeIPs", exclude_ips, network, allow_cidr=allow_cidr)
-    chosen = selectors or Selectors()
-    for field, selector in zip(
-        ("podAffinity", "namespaceAffinity", "nodeAffinity"), chosen[:3], strict=True
-    ):
-        _selector(selector, field)
-    for policy_name in POLICIES:
-        if policy_name == policy:
-            break
-    else:
-        hint = f"one of {', '.join(POLICIES)}"
-        raise InvalidInput(f"policy: {policy!r} is not a policy", hint)
     return PoolSpec(
         subnet=network,
         ips=allowed,
@@ -210,8 +215,8 @@ def read_pool_spec(  # noqa: PLR0913 - a pool has this many fields, and each is 
         routes=_routes(routes, network),
         disabled=disabled,
         default=default,
-        selectors=chosen,
-        policy=policy_name,
+        selectors=_selectors(selectors),
+        policy=_policy(policy),
         cooldown_s=check_seconds(cooldown_s, "cooldown", least=0),
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
         sticky_s=None if sticky_s is None else check_seconds(sticky_s, "sticky"),

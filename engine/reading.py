@@ -139,10 +139,16 @@ class Continuity:
         part = 0
         if last is not None and not last.commit.ends_here:
             part = last.commit.part + 1
-            if commit[2:5] != last.commit[2:5] or commit.nonce != last.commit.nonce:
+            if commit[2:6] != last.commit[2:6] or commit.nonce != last.commit.nonce:
                 message = f"the commit before position {record.position} is not whole"
                 raise MissingEntries(message, RESTORE_HINT, record.position)
-        if commit.part != part or commit.generation != self.generation:
+        # Decided on what came before the commit, never on the commit itself or on what follows.
+        before = record.position - commit.part
+        if (
+            commit.part != part
+            or commit.generation != self.generation
+            or commit.decided_at >= before
+        ):
             message = f"position {record.position} does not continue the history before it"
             raise DamagedEntry(message, RESTORE_HINT, record.position)
 

@@ -37,6 +37,7 @@ from engine.stream import (
     Head,
     NewEntry,
     Proposal,
+    StoredEntry,
     Untimely,
     Verdict,
 )
@@ -144,6 +145,11 @@ class RedisStream:
         found = next(iter(reply.values())) if type(reply) is dict else reply[0][1]
         return [_raw(entry) for entry in found]
 
+    def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
+        """See `engine.stream.Stream.dump`."""
+        reply = self._reading("XRANGE", self.key, f"({after_ms}-{after_position}", "+")
+        return [(entry_id.decode(), tuple(fields)) for entry_id, fields in reply]
+
     def restore(
         self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
     ) -> None:
@@ -154,6 +160,10 @@ class RedisStream:
         if status != b"ok":
             message = f"the stream changed while it was being restored ({status.decode()})"
             raise IntegrityError(message, "stop all writers and run `ipledger doctor` again")
+
+    def close(self) -> None:
+        """See `engine.stream.Stream.close`."""
+        self._client.close()
 
     def _range(self, start: str, entries_max: int) -> list[RawEntry]:
         reply = self._reading("XRANGE", self.key, start, "+", "COUNT", entries_max)

@@ -64,6 +64,9 @@ class Untimely(NamedTuple):
     which: str
 
 
+# An entry as it is stored, whatever it is: its id, and its fields' names and values in turn.
+StoredEntry = tuple[str, tuple[bytes, ...]]
+
 Verdict = Committed | Conflict | Untimely
 
 
@@ -115,10 +118,16 @@ class Stream(Protocol):
     def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:
         """As `read`, waiting up to `block_ms` for something to be there."""
 
+    def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
+        """All entries behind an id, also those that are not ours and that `read` refuses."""
+
     def restore(
         self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
     ) -> None:
         """Drop what follows `keep` and write `entry` at ``void_through + 1``."""
+
+    def close(self) -> None:
+        """Give the connection back; the stream is not used after that."""
 
 
 def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> LedgerError:

@@ -24,6 +24,7 @@ EVENT_BYTES_MAX: Final = 65_024
 SEALED_BYTES_MAX: Final = 131_072
 COMMIT_FIELD_BYTES_MAX: Final = 128
 TAGS_BYTES_MAX: Final = 65_536
+_CHECK_LENGTH: Final = 8
 
 _HEADER_LENGTH: Final = 2 + len(Header._fields)
 
@@ -188,22 +189,24 @@ def _decode_sealed(data: bytes, position: int) -> Sealed:
     _damaged("s", "the sealed part has a wrong shape", position)
 
 
-def check_of(e: bytes, s: bytes) -> int:
-    """The check value of an entry: CRC-32 of the event, then of the sealed part."""
-    return crc32(e) << 32 | crc32(s)
+def check_of(commit_prefix: bytes, e: bytes, s: bytes) -> bytes:
+    """The check value of an entry, from its three fields that carry facts."""
+    return (crc32(e, crc32(commit_prefix)) << 32 | crc32(s)).to_bytes(_CHECK_LENGTH)
 
 
-def encode_commit(commit: Commit) -> bytes:
-    """Return the bytes of the ``c`` field."""
-    data: bytes = msgpack.packb(tuple(commit))
-    return data
+def encode_commit(commit: Commit, e: bytes, s: bytes) -> tuple[Commit, bytes]:
+    """Return the commit with its check value, and the bytes of the ``c`` field."""
+    # The check value comes last and is of fixed width, so what is before it can be cut off.
+    prefix = msgpack.packb((*commit[:-1], bytes(_CHECK_LENGTH)))[:-_CHECK_LENGTH]
+    check = check_of(prefix, e, s)
+    return commit._replace(check=check), prefix + check
 
 
 def _decode_commit(data: bytes, position: int) -> Commit:
     fields = _unpack(data, COMMIT_FIELD_BYTES_MAX, "c", position)
     if len(fields) != len(Commit._fields):
         _damaged("c", "it has a wrong number of members", position)
-    nonce, part, parts, generation, request_hash, check = fields
+    nonce, part, parts, generation, decided_at, request_hash, check = fields
     if not (
         type(nonce) is bytes
         and len(nonce) == 8
@@ -212,9 +215,12 @@ def _decode_commit(data: bytes, position: int) -> Commit:
         and 0 <= part < parts
         and type(generation) is int
         and generation >= 0
+        and type(decided_at) is int
+        and 0 <= decided_at < position
         and type(request_hash) is bytes
         and len(request_hash) == 16
-        and type(check) is int
+        and type(check) is bytes
+        and len(check) == _CHECK_LENGTH
     ):
         _damaged("c", "its members have a wrong shape", position)
     return Commit._make(fields)
@@ -246,8 +252,8 @@ def decode_entry(raw: RawEntry, registry: Registry = REGISTRY) -> Record:
     """
     ms, position, e, s, t, c = raw
     commit = _decode_commit(c, position)
-    if commit.check != crc32(e) << 32 | crc32(s):
-        _damaged("c", "the event or its sealed part was altered (check value differs)", position)
+    if commit.check != check_of(c[:-_CHECK_LENGTH], e, s):
+        _damaged("c", "the entry was altered (its check value differs)", position)
     event, header = registry.decode(e, position)
     sealed = _decode_sealed(s, position)
     if tags.written_by(event, sealed, header).encode() != t:

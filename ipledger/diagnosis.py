@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from engine.entry import ORIGIN, Anchor, Commit, Header, RawEntry
-from engine.errors import IntegrityError, LedgerError, Refusal, Refused
+from engine.errors import DamagedEntry, IntegrityError, LedgerError, Refusal, Refused
 from engine.events import HistoryRestored, Sealed
 from engine.reading import Continuity, HighWater
-from engine.stream import PAGE_ENTRIES, Head, NewEntry, Stream
-from engine.wire import check_of, encode_commit, encode_entry
+from engine.stream import PAGE_ENTRIES, Head, NewEntry, StoredEntry, Stream
+from engine.wire import encode_commit, encode_entry
 from projections.digest import state_digest
 from projections.state import LedgerState
 
@@ -51,14 +52,10 @@ def diagnose(stream: Stream, remembered: HighWater | None) -> Diagnosis:
     kept, generation = ORIGIN, 0
     trouble: LedgerError | None = None
     try:
-        while True:
-            page = stream.read(continuity.anchor.ms, continuity.anchor.position, PAGE_ENTRIES)
-            for raw in page:
-                state.apply(continuity.admit(raw))
-                if continuity.at_commit_end:
-                    kept, generation = continuity.anchor, continuity.generation
-            if not page:
-                break
+        for raw in _one_by_one(stream, continuity):
+            state.apply(continuity.admit(raw))
+            if continuity.at_commit_end:
+                kept, generation = continuity.anchor, continuity.generation
         continuity.end(head)
     except IntegrityError as error:
         trouble = error
@@ -70,15 +67,31 @@ def diagnose(stream: Stream, remembered: HighWater | None) -> Diagnosis:
     return Diagnosis(head, kept, generation, space_id, digest, trouble, seen)
 
 
+def _one_by_one(stream: Stream, continuity: Continuity) -> Iterator[RawEntry]:
+    """All entries up to the first that cannot even be read, so that those before it count."""
+    entries_max = PAGE_ENTRIES
+    while True:
+        anchor = continuity.anchor
+        try:
+            page = stream.read(anchor.ms, anchor.position, entries_max)
+        except DamagedEntry:
+            if entries_max == 1:
+                raise
+            entries_max = 1  # it is in this page: go up to it
+            continue
+        if not page:
+            return
+        yield from page
+
+
 def _compare(stream: Stream, remembered: HighWater | None, head: Head) -> LedgerError | None:
     """What a sound stream lacks of what this machine has seen of it."""
     if remembered is None:
         return None
     continuity = Continuity(remembered)
     try:
-        while page := stream.read(continuity.anchor.ms, continuity.anchor.position, PAGE_ENTRIES):
-            for raw in page:
-                continuity.admit(raw)
+        for raw in _one_by_one(stream, continuity):
+            continuity.admit(raw)
         continuity.end(head)
     except IntegrityError as error:
         return error
@@ -104,14 +117,15 @@ def accept_rollback(
         LedgerError: the stream cannot be read or written, or changed meanwhile.
     """
     _check_acceptable(found, void_through)
-    aside = _entries_behind(stream, found.kept)
+    aside = stream.dump(found.kept.ms, found.kept.position)
     if aside:
         _save(aside, save_to)
     generation = found.generation + 1
     event = HistoryRestored(found.kept.position, void_through, generation)
     sealed = Sealed(os.urandom(16), actor=actor, reason=reason)
     e, s, t = encode_entry(event, sealed, Header(os.urandom(16)))
-    c = encode_commit(Commit(os.urandom(8), 0, 1, generation, bytes(16), check_of(e, s)))
+    commit = Commit(os.urandom(8), 0, 1, generation, found.kept.position, bytes(16))
+    _, c = encode_commit(commit, e, s)
     now_ms = time.time_ns() // 1_000_000
     stream.restore(found.kept, found.head, void_through, now_ms, NewEntry(e, s, t, c))
     return len(aside)
@@ -133,22 +147,12 @@ def _check_acceptable(found: Diagnosis, void_through: int) -> None:
         raise Refused(Refusal("invalid", message, hint, "void-through"))
 
 
-def _entries_behind(stream: Stream, kept: Anchor) -> list[RawEntry]:
-    """What stands behind the last entry that is kept, as it is, damage and all."""
-    found: list[RawEntry] = []
-    ms, position = kept.ms, kept.position
-    while page := stream.read(ms, position, PAGE_ENTRIES):
-        found += page
-        ms, position = page[-1].ms, page[-1].position
-    return found
-
-
-def _save(entries: list[RawEntry], path: Path) -> None:
-    """Keep entries that will be removed: JSON lines with the id and the four fields in hex."""
+def _save(entries: list[StoredEntry], path: Path) -> None:
+    """Keep entries that will be removed: JSON lines of the id and the fields, in hex."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as handle:
-        for raw in entries:
-            fields = {name: getattr(raw, name).hex() for name in ("e", "s", "t", "c")}
-            handle.write(json.dumps({"id": raw.entry_id, **fields}) + "\n")
+        for entry_id, fields in entries:
+            line = {"id": entry_id, "fields": [field.hex() for field in fields]}
+            handle.write(json.dumps(line) + "\n")
         handle.flush()
         os.fsync(handle.fileno())

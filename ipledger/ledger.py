@@ -16,7 +16,7 @@ from engine.events import LEVEL, Sealed, SpaceCreated
 from engine.names import check_name
 from engine.reading import Continuity, find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
-from engine.wire import check_of, decode_entry, encode_commit, encode_entry
+from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger import operations
 from ipledger.high_water import HighWaterFile
 from ipledger.operations import Operation
@@ -87,12 +87,19 @@ class Ledger:
             on_advance=self._advance if memory else None,
             revive=revive,
         )
-        self.writer.refresh()
+        try:
+            self.writer.refresh()
+        except BaseException:
+            stream.close()
+            raise
 
     def close(self) -> None:
-        """Remember what was seen. The connection goes with the object."""
-        self._next_remember_s = 0.0
-        self._advance(self.writer.continuity.anchor, self.state)
+        """Remember what was seen, and close the connection."""
+        try:
+            self._next_remember_s = 0.0
+            self._advance(self.writer.continuity.anchor, self.state)
+        finally:
+            self.writer.stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -196,7 +203,7 @@ class Ledger:
         header = Header(os.urandom(16))
         sealed = Sealed(os.urandom(16), actor=self.actor, reason=reason)
         e, s, t = encode_entry(event, sealed, header)
-        c = encode_commit(Commit(os.urandom(8), 0, 1, 0, bytes(16), check_of(e, s)))
+        _, c = encode_commit(Commit(os.urandom(8), 0, 1, 0, 0, bytes(16)), e, s)
         proposal = Proposal(tags.SPACE, (NewEntry(e, s, t, c),))
         now_ms = time.time_ns() // 1_000_000
         reply = self.writer.stream.append(ORIGIN, 0, now_ms, [proposal])

@@ -25,6 +25,10 @@ class Server(NamedTuple):
     endpoint: str  # the URL without user and password: names the server in messages and files
     version: str
 
+    def close(self) -> None:
+        """Give the connection back."""
+        self.client.close()
+
 
 def endpoint_of(url: str) -> str:
     """The URL without credentials.
@@ -72,11 +76,21 @@ def reach(url: str) -> Server:
         InvalidInput: the URL cannot be understood.
         Unavailable: no server, one that is too old, or one that may evict what is stored.
     """
-    client = make_client(url)
     endpoint = endpoint_of(url)
+    client = make_client(url)
+    client.response_callbacks.clear()
+    try:
+        told = _information(client, endpoint)
+        return Server(client, endpoint, _checked(told, endpoint))
+    except BaseException:
+        client.close()
+        raise
+
+
+def _information(client: Redis, endpoint: str) -> dict[str, str]:
+    """What the server tells about itself."""
     from redis.exceptions import BusyLoadingError, RedisError
 
-    client.response_callbacks.clear()
     try:
         text = client.execute_command("INFO")  # type: ignore[no-untyped-call]
     except BusyLoadingError as error:
@@ -85,10 +99,8 @@ def reach(url: str) -> Server:
     except (RedisError, OSError) as error:
         message = f"the server at {endpoint} cannot be reached: {error}"
         raise Unavailable(message, "check the URL and that the server runs") from error
-    told = dict(
-        line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line
-    )
-    return Server(client, endpoint, _checked(told, endpoint))
+    lines = text.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def _checked(told: dict[str, str], endpoint: str) -> str:

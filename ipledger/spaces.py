@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import IntegrityError
@@ -31,9 +32,14 @@ def open_server(settings: Settings) -> tuple[Server, str]:
 
 def list_spaces(settings: Settings) -> list[dict[str, Any]]:
     """Every space of the server, by name: its id, its last position and its generation."""
+    server, _ = open_server(settings)
+    with closing(server):
+        return _spaces_of(server)
+
+
+def _spaces_of(server: Server) -> list[dict[str, Any]]:
     from ipledger import servers
 
-    server, _ = open_server(settings)
     names: set[str] = set()
     cursor = b"0"
     while True:

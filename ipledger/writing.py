@@ -20,7 +20,7 @@ from engine.facts import Lease
 from engine.placement import Placement
 from engine.reading import Continuity, admit_all
 from engine.stream import AppendReply, Committed, NewEntry, Proposal
-from engine.wire import check_of, encode_commit, encode_entry
+from engine.wire import encode_commit, encode_entry
 from projections.commands import Remembered
 from projections.state import LedgerState
 
@@ -58,7 +58,7 @@ class Call:
         "request", "step",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each says one thing, most of them named at the call
         self,
         command: Command,
         claim: Claim,
@@ -186,7 +186,7 @@ class Protocol:
         pending: set[str] = set()
         size = 0
         for at, call in enumerate(calls):
-            if size >= BATCH_BYTES_MAX or len(members) >= BATCH_PROPOSALS_MAX:
+            if len(members) >= BATCH_PROPOSALS_MAX:
                 left += calls[at:]
                 break
             if known := self._known(call):
@@ -205,9 +205,13 @@ class Protocol:
             built = self._build(call, decision, reads)
             if isinstance(built, Refusal):
                 placement.rewind(mark)
-                answers.append((call, built))
+                waiting.append(call)
                 continue
             member, proposal, length = built
+            if members and size + length > BATCH_BYTES_MAX:
+                placement.rewind(mark)
+                left += calls[at:]
+                break
             members.append(member)
             proposals.append(proposal)
             size += length
@@ -234,6 +238,7 @@ class Protocol:
         random = self._randomness(8 + 16 * parts)
         nonce = random[:8]
         generation = self.continuity.generation
+        decided_at = self.continuity.anchor.position
         entries: list[NewEntry] = []
         records: list[Record] = []
         size = 0
@@ -246,8 +251,8 @@ class Protocol:
                 e, s, t = encode_entry(change.event, sealed, header)
             except ValueError as error:
                 return Refusal("invalid", f"too large for an event: {error}", "split it")
-            commit = Commit(nonce, part, parts, generation, call.request, check_of(e, s))
-            c = encode_commit(commit)
+            commit = Commit(nonce, part, parts, generation, decided_at, call.request)
+            commit, c = encode_commit(commit, e, s)
             size += len(e) + len(s) + len(t) + len(c)
             entries.append(NewEntry(e, s, t, c))
             records.append(Record(0, 0, change.event, sealed, header, commit))
@@ -303,4 +308,7 @@ class Protocol:
         decision = decide(self.state, call.command, call.claim, Placement())
         if isinstance(decision, Nothing):
             return Held(decision.leases)
-        return decision if isinstance(decision, Refusal) else None
+        if isinstance(decision, Refusal):
+            return decision
+        built = self._build(call, decision, decision.reads)
+        return built if isinstance(built, Refusal) else None

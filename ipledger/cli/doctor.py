@@ -11,6 +11,8 @@ from ipledger.cli.settings import Settings, options, pass_settings
 from ipledger.cli.show import emit, fields
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ipledger.diagnosis import Diagnosis
     from ipledger.servers import Server
 
@@ -35,10 +37,8 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
     Exit code 8 means that something is wrong; nothing is changed unless --accept-rollback is
     given. After that, say why with --reason.
     """
-    from ipledger import servers
-    from ipledger.diagnosis import accept_rollback as accept
-    from ipledger.diagnosis import diagnose
-    from ipledger.high_water import HighWaterFile
+    from contextlib import closing
+
     from ipledger.spaces import open_server
 
     if accept_rollback and (void_through is None or settings.reason is None):
@@ -47,34 +47,46 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
             "run `ipledger doctor` alone first: it names the lowest position to void through",
         )
     server, endpoint = open_server(settings)
-    stream = servers.open_stream(server, settings.space)
-    memory = HighWaterFile(settings.states, endpoint, settings.space)
-    remembered = memory.load()
-    found = diagnose(stream, remembered)
-    aside = None
-    if accept_rollback:
-        assert void_through is not None, "checked above"
-        assert settings.reason is not None, "checked above"
-        aside = settings.states / f"aside-{settings.space}-{found.kept.position + 1}.jsonl"
-        count = accept(
-            stream, found, void_through=void_through, actor=settings.who,
-            reason=settings.reason, save_to=aside,
-        )  # fmt: skip
-        # This machine's memory is of the history that was given up.
-        memory.forget()
-        if not count:
-            aside = None
-        with settings.open():
-            found = diagnose(stream, memory.load())
-    data = _report(settings, server, found)
-    if aside is not None:
-        data["set_aside"] = str(aside)
-    data["durability"] = _durability(server)
+    with closing(server):
+        found, aside = _examine(
+            settings, server, endpoint, void_through if accept_rollback else None
+        )
+        data = _report(settings, server, found)
+        if aside is not None:
+            data["set_aside"] = str(aside)
+        data["durability"] = _durability(server)
     human = fields((key.replace("_", " "), value) for key, value in data.items())
     if found.trouble is not None:
         human += f"\n\n{_way_home(settings, found)}"
     emit(settings.output, data, human)
     return 0 if found.trouble is None else EXIT_CODES["integrity"]
+
+
+def _examine(
+    settings: Settings, server: Server, endpoint: str, void_through: int | None
+) -> tuple[Diagnosis, Path | None]:
+    """Diagnose; with `void_through` also accept what is left, and diagnose again."""
+    from ipledger import servers
+    from ipledger.diagnosis import accept_rollback, diagnose
+    from ipledger.high_water import HighWaterFile
+
+    stream = servers.open_stream(server, settings.space)
+    memory = HighWaterFile(settings.states, endpoint, settings.space)
+    found = diagnose(stream, memory.load())
+    if void_through is None:
+        return found, None
+    aside = settings.states / f"aside-{settings.space}-{found.kept.position + 1}.jsonl"
+    count = accept_rollback(
+        stream,
+        found,
+        void_through=void_through,
+        actor=settings.who,
+        reason=settings.reason or "",
+        save_to=aside,
+    )
+    memory.forget()  # what this machine remembers is of the history that was given up
+    with settings.open():  # which begins to remember the one that was accepted
+        return diagnose(stream, memory.load()), aside if count else None
 
 
 def _report(settings: Settings, server: Server, found: Diagnosis) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def shown(value: object) -> str:
     return repr(value)
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def _nearest(name: str, known: Collection[str]) -> str:
     """Return the hint for a name that is not known: the nearest one that is, or all of them."""
     from difflib import get_close_matches
 
@@ -61,14 +61,14 @@ class Fields:
         """
         self.path = path
         if not isinstance(value, dict):
-            why = f"{path or 'it'} must be a mapping, not {shown(value)}"
+            why = self._here(f"must be a mapping, not {shown(value)}")
             raise InvalidInput(why, "write FIELD: VALUE lines")
         self.values: dict[str, Any] = value
         if known is not None:
             for name in value:
                 if name not in known:
-                    hint = nearest(name, known)
-                    raise InvalidInput(f"{self.at(shown(name)[1:-1])}: unknown field", hint)
+                    why = self._here(f"unknown field {shown(name)}")
+                    raise InvalidInput(why, _nearest(name, known))
 
     def at(self, name: str) -> str:
         """The full name of a field."""
@@ -136,6 +136,9 @@ class Fields:
         mapping = self._typed(name, dict, "a mapping", "write KEY: VALUE lines below it")
         with inside(f"{self.at(name)}: "):
             return check_labels(mapping or {})
+
+    def _here(self, why: str) -> str:
+        return f"{self.path}: {why}" if self.path else why
 
     def _typed(self, name: str, wanted: type[_T], in_words: str, hint: str) -> _T | None:
         value = self.values.get(name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import yaml
 
@@ -34,9 +34,8 @@ _CONSTANTS: Final[dict[str, bool | None]] = {
 _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,38})")
 _FLOAT: Final = re.compile(r"[-+]?[0-9]{1,39}\.[0-9]{1,39}(?:[eE][-+]?[0-9]{1,3})?")
 
-# These only say what the notation says already; every other tag asks for a type we do not have.
-_STANDARD: Final = "tag:yaml.org,2002:"
-_TAGS: Final = frozenset({None, f"{_STANDARD}str", f"{_STANDARD}map", f"{_STANDARD}seq"})
+# The one tag that asks for nothing but what quotes would say.
+_TEXT_TAG: Final = "tag:yaml.org,2002:str"
 
 # Neither parser takes these, and the two say so in different terms. Lone surrogates are among them.
 _UNPRINTABLE: Final = re.compile(
@@ -71,12 +70,22 @@ def read_documents(text: str) -> list[object]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _at(mark, error.problem or "this is not YAML", _SYNTAX_HINT) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # The parser in Python lets through what its own conversions of escapes and numbers raise.
         raise InvalidInput(f"this is not YAML: {error}", _SYNTAX_HINT) from None
     return builder.documents
 
 
-def _at(mark: yaml.Mark | None, why: str, hint: str) -> InvalidInput:
+class _Mark(Protocol):
+    """A place in a text, counted from 0; each of the two parsers has a class of its own for it."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+def _at(mark: _Mark | None, why: str, hint: str) -> InvalidInput:
     where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
     return InvalidInput(f"{where}{why}", hint)
 
@@ -154,7 +163,8 @@ class _Builder:
         self._place(value)
         self._open.append(_Open(value, event.anchor, weight_before))
         # Known only at its end: an alias of it before that would be a value that holds itself.
-        self._anchors.pop(event.anchor, None)
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
 
     def _end(self) -> None:
         closed = self._open.pop()
@@ -210,7 +220,8 @@ class _Builder:
 
 
 def _check_tag(event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
-    if event.tag not in _TAGS:
+    is_scalar = isinstance(event, yaml.ScalarEvent)
+    if event.tag is not None and not (is_scalar and event.tag == _TEXT_TAG):
         why = f"the tag {event.tag[:_SHOWN_LENGTH]!r} is not accepted"
         raise _at(event.start_mark, why, "leave it out, and put a text in quotes")
 

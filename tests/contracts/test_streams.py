@@ -1,0 +1,259 @@
+"""Every stream backend keeps the same contract; what only a server can show comes after it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import fakeredis
+import pytest
+import redis
+
+from engine.entry import ORIGIN, RawEntry
+from engine.errors import DamagedEntry, IntegrityError
+from engine.memory_stream import MemoryStream
+from engine.redis_stream import RedisStream, stream_key
+from engine.stream import Committed, Head
+from ipledger.servers import make_client
+from tests.contracts.stream import MINUTE_MS, StreamContract, Workbench
+
+
+class MemoryBench(Workbench):
+    """The stream in memory; `clock_ms` is its server's time."""
+
+    stream: MemoryStream
+
+    def __init__(self) -> None:
+        self.skew_ms = 0
+        super().__init__(MemoryStream(lambda: self.now_ms + self.skew_ms))
+
+    def delete(self, *positions: int) -> None:
+        """See `Workbench.delete`."""
+        self.stream.entries = [e for e in self.stream.entries if e.position not in positions]
+
+    def trim(self, length: int) -> None:
+        """See `Workbench.trim`."""
+        self.stream.entries = self.stream.entries[-length:]
+
+    def flush(self) -> None:
+        """See `Workbench.flush`."""
+        self.stream.entries = []
+        self.stream.last_generated = (0, 0)
+
+    def inject(self, raw: RawEntry) -> None:
+        """See `Workbench.inject`."""
+        self.stream.entries.append(raw)
+        self.stream.last_generated = (raw.ms, raw.position)
+
+
+class RedisBench(Workbench):
+    """A stream on a server, and another program's connection to the same server."""
+
+    stream: RedisStream
+
+    def __init__(self, client: redis.Redis, other: redis.Redis, space: str) -> None:
+        super().__init__(RedisStream(client, space))
+        self.other = other
+        self.space = space
+        self.key = stream_key(space)
+
+    def delete(self, *positions: int) -> None:
+        """See `Workbench.delete`."""
+        for raw in self.all():
+            if raw.position in positions:
+                self.other.xdel(self.key, raw.entry_id)
+
+    def trim(self, length: int) -> None:
+        """See `Workbench.trim`."""
+        self.other.xtrim(self.key, length, approximate=False)
+
+    def flush(self) -> None:
+        """See `Workbench.flush`."""
+        self.other.delete(self.key)
+
+    def inject(self, raw: RawEntry) -> None:
+        """See `Workbench.inject`."""
+        fields = {b"e": raw.e, b"s": raw.s, b"t": raw.t, b"c": raw.c}
+        self.inject_fields(raw.entry_id, fields)
+
+    def inject_fields(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
+        """Write an entry of any fields."""
+        self.other.xadd(self.key, dict(fields), id=entry_id)
+
+
+class RedisContract(StreamContract):
+    """What holds for the stream on every server, beside the contract."""
+
+    @pytest.fixture
+    def bench(self) -> RedisBench:
+        """A stream that is empty."""
+        raise NotImplementedError
+
+    def test_the_key_keeps_a_space_in_one_slot(self, bench: RedisBench) -> None:
+        """The stream is the one key that an append makes, with the space's name in braces."""
+        bench.write("")
+        assert bench.other.exists(f"ipledger:{{{bench.space}}}:events") == 1
+
+    def test_a_script_that_the_server_forgot_is_sent_again(self, bench: RedisBench) -> None:
+        """After SCRIPT FLUSH, as after a restart, the same client goes on as before."""
+        first = bench.write("")
+        bench.other.script_flush()
+        assert bench.write("").position == 2
+        bench.other.script_flush()
+        bench.stream.restore(first, bench.stream.head(), 2, bench.now_ms, bench.entry())
+        assert bench.end().position == 3
+
+    def test_a_key_of_another_type_is_left_alone(self, bench: RedisBench) -> None:
+        """What is not a stream is an integrity error for every call, and stays what it is."""
+        bench.other.set(bench.key, "mine")
+        stream = bench.stream
+        for call in (
+            stream.head,
+            lambda: stream.read(0, 0, 1),
+            lambda: stream.read_from(0, 1),
+            lambda: stream.wait(0, 0, 1),
+            lambda: bench.append(after=ORIGIN),
+            lambda: bench.append(bench.proposal(""), after=ORIGIN),
+            lambda: stream.restore(ORIGIN, Head(0, 0, 0), 1, bench.now_ms, bench.entry()),
+        ):
+            with pytest.raises(IntegrityError, match="is not a stream"):
+                call()
+        assert bench.other.get(bench.key) == b"mine"
+
+    def test_a_consumer_group_alone_is_no_history(self, bench: RedisBench) -> None:
+        """A stream that somebody made empty, for a group, takes the first commit."""
+        bench.other.xgroup_create(bench.key, "readers", mkstream=True)
+        assert bench.stream.head() == Head(0, 0, 0)
+        assert bench.append(bench.proposal("")).verdicts == (Committed(1),)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {b"x": b""},
+            {b"e": b"", b"s": b"", b"t": b""},
+            {b"e": b"", b"s": b"", b"c": b"", b"t": b""},
+            {b"e": b"", b"s": b"", b"t": b"", b"c": b"", b"x": b""},
+            {b"e": b"", b"s": b"", b"T": b"", b"c": b""},
+            {b"E": b"", b"s": b"", b"t": b"", b"c": b""},
+            {b"e": b"", b"S": b"", b"t": b"", b"c": b""},
+            {b"e": b"", b"s": b"", b"t": b"", b"C": b""},
+        ],
+        ids=["another", "fewer", "reordered", "more", "no t", "no e", "no s", "no c"],
+    )
+    @pytest.mark.parametrize("behind", [0, 1], ids=["first", "second"])
+    def test_a_foreign_entry_is_damage(
+        self, bench: RedisBench, fields: dict[bytes, bytes], behind: int
+    ) -> None:
+        """An entry with other fields, in its right place, is no ground to write on."""
+        known = bench.write("") if behind else ORIGIN
+        position = behind + 1
+        bench.inject_fields(f"{bench.now_ms}-{position}", fields)
+        head = bench.stream.head()
+        reply = bench.append(bench.proposal(""), after=known)
+        # Who is sent to read it learns what is wrong with it.
+        assert (reply.status, reply.detail) == ("behind", position)
+        stream = bench.stream
+        for call in (
+            lambda: stream.read(known.ms, known.position, 10),
+            lambda: stream.read_from(0, 10),
+            lambda: stream.wait(known.ms, known.position, 1),
+        ):
+            with pytest.raises(DamagedEntry, match="does not have the fields e, s, t, c") as caught:
+                call()
+            assert caught.value.position == position
+        assert stream.head() == head
+
+    def test_a_foreign_entry_out_of_place_is_a_hole(self, bench: RedisBench) -> None:
+        """What XADD writes under an id of its own does not continue the positions."""
+        known = bench.write("")
+        bench.inject_fields(f"{bench.now_ms + 1}-0", {b"e": b"", b"s": b"", b"t": b"", b"c": b""})
+        reply = bench.append(bench.proposal(""), after=known)
+        assert (reply.status, reply.detail) == ("shorter", 0)
+        assert bench.append(bench.proposal(""), after=ORIGIN).status == "missing"
+
+
+class TestMemoryStream(StreamContract):
+    """The contract in memory."""
+
+    @pytest.fixture
+    def bench(self) -> MemoryBench:
+        """A stream of its own."""
+        return MemoryBench()
+
+    def test_the_clock_is_an_argument(self, bench: MemoryBench) -> None:
+        """Its server's clock is the one it was given: also when that is off, or goes back."""
+        first = bench.append(bench.proposal(""), skew_ms=MINUTE_MS)
+        bench.skew_ms = -4 * MINUTE_MS
+        assert bench.append(bench.proposal("")).ms == first.ms
+        bench.skew_ms = -6 * MINUTE_MS
+        assert bench.append(bench.proposal("")).status == "clock"
+        assert bench.append(bench.proposal(""), skew_ms=bench.skew_ms).status == "clock"
+        bench.skew_ms = 10 * MINUTE_MS
+        assert bench.append(bench.proposal("")).status == "clock"
+        assert bench.append(bench.proposal(""), skew_ms=bench.skew_ms).verdicts == (Committed(3),)
+
+
+class TestFakeRedis(RedisContract):
+    """The contract on the imitation that needs no server."""
+
+    @pytest.fixture
+    def bench(self, space: str) -> Iterator[RedisBench]:
+        """A stream on an imitation of its own."""
+        server = fakeredis.FakeServer(server_type="redis", version=(7,))
+        with (
+            fakeredis.FakeRedis(server=server, protocol=2) as client,
+            fakeredis.FakeRedis(server=server, protocol=2) as other,
+        ):
+            yield RedisBench(client, other, space)
+
+
+class ServerContract(RedisContract):
+    """What holds on every real server."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        """Where the server is."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def bench(self, url: str, space: str) -> Iterator[RedisBench]:
+        """A stream on the server that the session's tests share, and gone after the test."""
+        with make_client(url) as client, redis.Redis.from_url(url) as other:
+            yield RedisBench(client, other, space)
+            other.delete(stream_key(space))
+
+    def test_waiting_ends_when_something_comes(self, bench: RedisBench, url: str) -> None:
+        """Whoever waits at the end is given what another writes meanwhile."""
+        end = bench.write("")
+        found: list[RawEntry] = []
+        with make_client(url) as client:
+            waiting = RedisStream(client, bench.space)
+            thread = threading.Thread(
+                target=lambda: found.extend(waiting.wait(end.ms, end.position, 4_000))
+            )
+            thread.start()
+            while not bench.other.info("clients")["blocked_clients"]:
+                time.sleep(0.001)
+            bench.write("", "")
+            thread.join()
+        # A commit is written in one step, so that whoever waits never sees half of it.
+        assert found == bench.all()[1:]
+
+
+class TestEmbeddedServer(ServerContract):
+    """The contract on the server that `ipledger` brings."""
+
+    @pytest.fixture
+    def url(self, embedded_url: str) -> str:
+        """Where the server is."""
+        return embedded_url
+
+
+class TestSystemServer(ServerContract):
+    """The contract on the distribution's Redis."""
+
+    @pytest.fixture
+    def url(self, debian_url: str) -> str:
+        """Where the server is."""
+        return debian_url
