@@ -34,7 +34,8 @@ if redis.call('EXISTS', key) == 1 then
     elseif name == 'first-entry' and value then _, first = split(value[1])
     elseif name == 'last-entry' and value then _, newest = split(value[1]) end
   end
-  if newest ~= last then return stop('missing', digits(last)) end -- its newest entry was deleted
+  -- Its newest entry was deleted. A stream that never had one (made for a group) is just empty.
+  if last > 0 and newest ~= last then return stop('missing', digits(last)) end
 end
 if after > last then return stop('shorter', digits(last)) end
 if after > 0 then
@@ -58,7 +59,10 @@ local previous, bytes = after, 0
 for _, entry in ipairs(tail) do
   local _, position = split(entry[1])
   local fields = entry[2]
-  local tags = fields[6] or ''
+  -- Somebody else's entry is no ground to write on: whoever reads it learns what is wrong.
+  if #fields ~= 8 or fields[1] ~= 'e' or fields[3] ~= 's' or fields[5] ~= 't' or fields[7] ~= 'c'
+  then return stop('behind', digits(last)) end
+  local tags = fields[6]
   -- After a restoration the numbers of positions and of voided ones change: catch up first.
   if string.find(tags, ' h%x+-%x+') then return stop('behind', digits(last)) end
   if position ~= previous + 1 then return stop('missing', digits(previous + 1)) end

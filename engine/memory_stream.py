@@ -24,6 +24,7 @@ from engine.stream import (
     StoredEntry,
     Untimely,
     Verdict,
+    not_restored,
 )
 
 SKEW_MS_MAX: Final = 300_000
@@ -166,8 +167,12 @@ class MemoryStream:
     ) -> None:
         """See `engine.stream.Stream.restore`."""
         del now_ms
-        assert head == self.head(), "the stream changed while it was being restored"
-        assert void_through >= head.position, "positions in use cannot be voided over"
+        if all((e.ms, e.position, e.c) != keep for e in self.entries):
+            raise not_restored("diverged")
+        if (head.ms, head.position) != self.last_generated:
+            raise not_restored("moved")
+        if void_through < head.position:
+            raise not_restored("low")
         self.entries = [e for e in self.entries if e.position <= keep.position]
         ms = max(self._clock_ms(), head.ms)
         self.entries.append(RawEntry(ms, void_through + 1, *entry))

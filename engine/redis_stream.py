@@ -40,6 +40,7 @@ from engine.stream import (
     StoredEntry,
     Untimely,
     Verdict,
+    not_restored,
 )
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class RedisStream:
     def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:
         """See `engine.stream.Stream.wait`; the client's socket must wait longer than that."""
         after = f"{after_ms}-{after_position}"
+        block_ms = max(block_ms, 1)  # to the server, 0 is for ever
         reply = self._reading(
             "XREAD", "COUNT", PAGE_ENTRIES, "BLOCK", block_ms, "STREAMS", self.key, after
         )
@@ -158,8 +160,7 @@ class RedisStream:
         arguments = [keep.entry_id, keep.c, last_id, void_through, now_ms, *entry]
         status, _ = self._run("restore.lua", arguments, writes=True)
         if status != b"ok":
-            message = f"the stream changed while it was being restored ({status.decode()})"
-            raise IntegrityError(message, "stop all writers and run `ipledger doctor` again")
+            raise not_restored(status.decode())
 
     def close(self) -> None:
         """See `engine.stream.Stream.close`."""

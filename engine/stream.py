@@ -124,10 +124,23 @@ class Stream(Protocol):
     def restore(
         self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
     ) -> None:
-        """Drop what follows `keep` and write `entry` at ``void_through + 1``."""
+        """Drop what follows `keep` and write `entry` at ``void_through + 1``.
+
+        Raises:
+            IntegrityError: `keep` or `head` is not what the stream has, or `void_through` is
+                below its end; nothing was touched.
+            Unavailable: the server cannot be reached; certainly nothing was written.
+            UnknownOutcome: the reply was lost.
+        """
 
     def close(self) -> None:
         """Give the connection back; the stream is not used after that."""
+
+
+def not_restored(why: str) -> IntegrityError:
+    """The named error for a restoration of a stream that is not as the operator saw it."""
+    message = f"the stream changed while it was being restored ({why})"
+    return IntegrityError(message, "stop all writers and run `ipledger doctor` again")
 
 
 def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> LedgerError:

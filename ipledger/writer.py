@@ -21,6 +21,7 @@ from engine.errors import IntegrityError, LedgerError, Unavailable, UnknownOutco
 from engine.reading import Continuity, read_commits
 from engine.stream import Stream, trouble
 from engine.wire import decode_entry
+from ipledger import log
 from ipledger.writing import BATCH_PROPOSALS_MAX, Batch, Call, Done, Outcome, Protocol, Recall
 from projections.state import LedgerState
 
@@ -187,6 +188,8 @@ class Writer:
 
         That settles what was in doubt: a commit that is found in the stream is answered from it.
         """
+        log.warn("waiting for the server", error=error.message, calls=len(self._queue))
+        began_s = time.monotonic()
         pause_s = _PAUSE_FIRST_S
         while True:
             deadline_s = min((call.deadline_s for call in self._queue), default=0.0)
@@ -203,6 +206,7 @@ class Writer:
             except Unavailable as still:
                 error = still
             else:
+                log.info("the server is back", after_s=round(time.monotonic() - began_s, 3))
                 return
 
     def _expire(self, error: LedgerError) -> None:

@@ -45,6 +45,7 @@ class FreeSet:
     """
 
     __slots__ = (
+        "_closed",
         "_closed_size",
         "_effective",
         "_first",
@@ -75,17 +76,15 @@ class FreeSet:
         """
         self._first = subnet_first
         self._taken: Bitmap = NarrowBitmap()
-        self._taken_in_closed = 0
-        self._taken_outside = 0
+        self._taken_in_closed = self._taken_outside = self._free = self._frontier = 0
         self._effective = self._open = RangeSet(family)
-        self._free = self._frontier = 0
-        self._lay_out(effective, effective - closed)
+        self._lay_out(effective, effective & closed)
 
     def reshape(self, effective: RangeSet, closed: RangeSet) -> None:
         """Change the pool's addresses, or what of them is closed. What is taken stays taken."""
-        opened = effective - closed
-        if opened != self._open or effective != self._effective:
-            self._lay_out(effective, opened)
+        closed_here = effective & closed
+        if effective != self._effective or closed_here != self._closed:
+            self._lay_out(effective, closed_here)
 
     # ------------------------------------------------------------------------- taking and giving
 
@@ -115,7 +114,7 @@ class FreeSet:
         offset = value - self._first
         try:
             self._taken.remove(offset)
-        except KeyError:
+        except (KeyError, OverflowError):
             raise AssertionError(f"address {value:#x} is not taken") from None
         index = bisect_right(self._lows, offset) - 1
         if index < 0 or offset > self._highs[index]:
@@ -272,22 +271,23 @@ class FreeSet:
 
     # ------------------------------------------------------------------------------- bookkeeping
 
-    def _lay_out(self, effective: RangeSet, opened: RangeSet) -> None:
-        """Work out everything that follows from the open ranges and what is taken."""
+    def _lay_out(self, effective: RangeSet, closed: RangeSet) -> None:
+        """Work out everything that follows from the pool's ranges and from what is taken."""
         taken = self._open.size - self._free + self._taken_in_closed + self._taken_outside
-        self._effective, self._open = effective, opened
-        self._lows = [low - self._first for low, _ in opened.ranges]
-        self._highs = [high - self._first for _, high in opened.ranges]
+        if effective != self._effective:
+            last = (1 << BITS[effective.family]) - 1
+            everything = RangeSet(effective.family, [(self._first, last)])
+            self._taken_outside = self._count_taken(everything - effective)
         if effective:
             self._make_room_for(effective.ranges[-1][1] - self._first)
+        self._effective, self._closed, self._open = effective, closed, effective - closed
+        self._lows = [low - self._first for low, _ in self._open]
+        self._highs = [high - self._first for _, high in self._open]
         self._forget_holes()
 
-        closed = effective - opened
-        everything = RangeSet(opened.family, [(self._first, (1 << BITS[opened.family]) - 1)])
         self._total = effective.size
         self._closed_size = closed.size
         self._taken_in_closed = self._count_taken(closed)
-        self._taken_outside = self._count_taken(everything - effective)
         self._count_free(taken - self._taken_in_closed - self._taken_outside)
 
     def _make_room_for(self, offset: int) -> None:
@@ -305,7 +305,7 @@ class FreeSet:
     def _count_free(self, taken: int) -> None:
         """Count the free addresses of each open range, of which so many are taken in all."""
         self._free = self._open.size - taken
-        self._free_in = [high - low + 1 for low, high in self._open.ranges]
+        self._free_in = [high - low + 1 for low, high in self._open]
         self._roomy = BitMap()
         if not self._free_in:
             return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.addresses import to_int
+from engine.addresses import BITS, RangeSet, family_of, to_int
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import PoolCreated, PoolDeleted, PoolUpdated
 from engine.facts import Counts, Lease, Pool
+from engine.model import PoolSpec
 from projections.free_set import FreeSet
 from projections.reservations import Reservations
 from projections.unpack import unpack_pool
@@ -70,7 +71,7 @@ class Pools:
         """Fold a creation: the position is the pool's id."""
         if event.name in self._by_name:
             raise ContradictoryEvent(f"pool {event.name} is created twice")
-        spec = unpack_pool(event, record.sealed.labels)
+        spec = _checked(event.name, unpack_pool(event, record.sealed.labels))
         pool = Pool(record.position, event.name, spec, spec.effective())
         closed = self._reservations.closed(spec.family)
         free = FreeSet(spec.subnet.first, spec.family, pool.effective, closed)
@@ -80,7 +81,7 @@ class Pools:
     def update(self, record: Record, event: PoolUpdated) -> None:
         """Fold a change: the whole new definition."""
         entry = self._by_id[event.pool_id]
-        spec = unpack_pool(event.pool, record.sealed.labels)
+        spec = _checked(event.pool.name, unpack_pool(event.pool, record.sealed.labels))
         old = entry.pool
         if (event.pool.name, spec.subnet) != (old.name, old.spec.subnet) or old.terminating:
             raise ContradictoryEvent(f"pool {old.name} cannot be changed so")
@@ -93,15 +94,20 @@ class Pools:
         entry = self._by_id[event.pool_id]
         if entry.pool.name != event.name:
             raise ContradictoryEvent(f"pool {event.pool_id} is not {event.name}")
+        if entry.pool.terminating:
+            raise ContradictoryEvent(f"pool {event.name} is deleted twice")
         entry.pool = entry.pool._replace(terminating=True)
         self._forget_if_gone(entry, leases)
 
     def take(self, lease: Lease) -> None:
         """Fold a grant."""
         entry = self._by_id[lease.pool_id]
-        value = to_int(lease.address)
-        if value not in entry.pool.effective:
-            raise ContradictoryEvent(f"{lease.text} is not of pool {entry.pool.name}")
+        pool, value = entry.pool, to_int(lease.address)
+        # The same number is an address in either family, so the family is asked first.
+        if family_of(lease.address) != pool.spec.family or value not in pool.effective:
+            raise ContradictoryEvent(f"{lease.text} is not of pool {pool.name}")
+        if lease.prefix_length != BITS[pool.spec.family]:
+            raise ContradictoryEvent(f"{lease.text} is a block; format level 1 grants none")
         entry.free.take(value)
 
     def give_back(self, lease: Lease, leases_left: int) -> None:
@@ -113,3 +119,11 @@ class Pools:
     def _forget_if_gone(self, entry: _Entry, leases: int) -> None:
         if entry.pool.terminating and leases == 0:
             del self._by_name[entry.pool.name], self._by_id[entry.pool.pool_id]
+
+
+def _checked(name: str, spec: PoolSpec) -> PoolSpec:
+    """The definition, if its addresses are its subnet's: a free set counts from the first one."""
+    subnet = RangeSet(spec.family, [(spec.subnet.first, spec.subnet.last)])
+    if (spec.ips | spec.exclude_ips) - subnet:
+        raise ContradictoryEvent(f"pool {name} has addresses outside {spec.subnet}")
+    return spec

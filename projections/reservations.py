@@ -75,8 +75,11 @@ class Reservations:
     def update(self, record: Record, event: ReservationUpdated) -> None:
         """Fold a change: the whole new definition."""
         present = self._by_name[self._names[event.reservation_id]]
+        spec = _spec(record, event.reservation)
+        if (event.reservation.name, spec.ips.family) != (present.name, present.spec.ips.family):
+            raise ContradictoryEvent(f"reservation {present.name} cannot be changed so")
         self._drop(present)
-        self._put(present._replace(spec=_spec(record, event.reservation)))
+        self._put(present._replace(spec=spec))
 
     def delete(self, event: ReservationDeleted) -> None:
         """Fold a deletion or expiry."""

@@ -129,6 +129,8 @@ class LedgerState:
 
 
 def _space_created(state: LedgerState, _record: Record, event: ev.SpaceCreated) -> None:
+    if state.space is not None:
+        raise ContradictoryEvent(f"space {state.space.name} is created twice")
     state.space = event
 
 

@@ -102,6 +102,7 @@ class Settings:
 
 
 def _tell_started(what: str) -> None:
+    # For the person at the terminal, so not in the form of a log line.
     click.echo(f"ipledger: {what}; it stays until `ipledger embedded stop`", err=True)
 
 

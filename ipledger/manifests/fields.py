@@ -43,8 +43,7 @@ def _nearest(name: str, known: Collection[str]) -> str:
     """Return the hint for a name that is not known: the nearest one that is, or all of them."""
     from difflib import get_close_matches
 
-    # Comparing costs the square of the length, and no name that we know is long.
-    near = get_close_matches(name[:_SHOWN_LENGTH], known, n=1)
+    near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 

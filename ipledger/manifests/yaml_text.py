@@ -145,7 +145,7 @@ class _Builder:
             _check_key(event, mapping.value)
             mapping.key = text
         else:
-            if event.tag is None and event.implicit[0]:
+            if event.implicit[0]:
                 value = _resolve(text)
             self._place(value)
         if event.anchor is not None:

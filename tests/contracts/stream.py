@@ -489,6 +489,15 @@ class StreamContract:
         assert positions(now_ms - 9) == []
         assert positions(0, 2) == [1, 2]
 
+    def test_a_dump_is_everything_behind_an_id(self, bench: Workbench) -> None:
+        """What is to be set aside comes whole, however many, with its fields' names."""
+        bench.write(*[""] * (PAGE_ENTRIES + 2))
+        first, *rest = bench.all()
+        assert bench.stream.dump(first.ms, first.position) == [
+            (raw.entry_id, (b"e", raw.e, b"s", raw.s, b"t", raw.t, b"c", raw.c)) for raw in rest
+        ]
+        assert bench.stream.dump(rest[-1].ms, rest[-1].position) == []
+
     @pytest.mark.parametrize("block_ms", [0, 20])
     def test_waiting_ends_when_nothing_comes(self, bench: Workbench, block_ms: int) -> None:
         """Whoever waits at the end gets nothing, soon, and never waits for ever."""

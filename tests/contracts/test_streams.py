@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import fakeredis
 import pytest
@@ -79,7 +79,8 @@ class RedisBench(Workbench):
 
     def inject_fields(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
         """Write an entry of any fields."""
-        self.other.xadd(self.key, dict(fields), id=entry_id)
+        arguments = [part for pair in fields.items() for part in pair]
+        self.other.execute_command("XADD", self.key, entry_id, *arguments)  # type: ignore[no-untyped-call]
 
 
 class RedisContract(StreamContract):
@@ -112,7 +113,7 @@ class RedisContract(StreamContract):
             stream.head,
             lambda: stream.read(0, 0, 1),
             lambda: stream.read_from(0, 1),
-            lambda: stream.wait(0, 0, 1),
+            lambda: stream.dump(0, 0),
             lambda: bench.append(after=ORIGIN),
             lambda: bench.append(bench.proposal(""), after=ORIGIN),
             lambda: stream.restore(ORIGIN, Head(0, 0, 0), 1, bench.now_ms, bench.entry()),
@@ -154,15 +155,19 @@ class RedisContract(StreamContract):
         # Who is sent to read it learns what is wrong with it.
         assert (reply.status, reply.detail) == ("behind", position)
         stream = bench.stream
-        for call in (
+        reading: tuple[Callable[[], object], ...] = (
             lambda: stream.read(known.ms, known.position, 10),
             lambda: stream.read_from(0, 10),
             lambda: stream.wait(known.ms, known.position, 1),
-        ):
+        )
+        for call in reading:
             with pytest.raises(DamagedEntry, match="does not have the fields e, s, t, c") as caught:
                 call()
             assert caught.value.position == position
         assert stream.head() == head
+        # Only whoever saves what is to be set aside gets it as it is.
+        stored = tuple(part for pair in fields.items() for part in pair)
+        assert stream.dump(known.ms, known.position) == [(f"{head.ms}-{position}", stored)]
 
     def test_a_foreign_entry_out_of_place_is_a_hole(self, bench: RedisBench) -> None:
         """What XADD writes under an id of its own does not continue the positions."""
@@ -222,6 +227,12 @@ class ServerContract(RedisContract):
         with make_client(url) as client, redis.Redis.from_url(url) as other:
             yield RedisBench(client, other, space)
             other.delete(stream_key(space))
+
+    def test_waiting_on_another_type_is_an_error(self, bench: RedisBench) -> None:
+        """Whoever waits on what is not a stream is told so (fakeredis breaks down instead)."""
+        bench.other.set(bench.key, "mine")
+        with pytest.raises(IntegrityError, match="is not a stream"):
+            bench.stream.wait(0, 0, 1)
 
     def test_waiting_ends_when_something_comes(self, bench: RedisBench, url: str) -> None:
         """Whoever waits at the end is given what another writes meanwhile."""

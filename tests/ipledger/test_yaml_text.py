@@ -201,6 +201,7 @@ ALIAS_BOMB: Final = "a0: &a0 [x, x]\n" + "".join(
 ALIAS_LADDER: Final = "a0: &a0 [x]\n" + "".join(
     f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, DEPTH_MAX + 1)
 )
+DEEP_LIST_ALIASED: Final = f"a: &a {'[' * 60}{']' * 60}\nb: {'[' * 50}*a{']' * 50}\n"
 LONG_TEXT_REPEATED: Final = f"a: &a {'x' * 1_000_000}\nb: [{'*a, ' * 100}]\n"
 
 
@@ -212,8 +213,8 @@ def test_an_alias_bomb_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 1_000_000, '{"a":' * 100_000, "- " * 100_000, ALIAS_LADDER],
-    ids=["lists", "mappings", "block", "aliases"],
+    ["[" * 1_000_000, '{"a":' * 100_000, "- " * 100_000, ALIAS_LADDER, DEEP_LIST_ALIASED],
+    ids=["lists", "mappings", "block", "aliases", "both"],
 )
 def test_hostile_nesting_is_refused(text: str) -> None:
     """Nesting is bounded however it is made, and refused without reading on."""

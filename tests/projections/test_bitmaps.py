@@ -127,11 +127,11 @@ def test_wide_single_numbers(history: list[Change], number: int, adds: bool) -> 
         assert tuple(bitmap.runs()) == change(held, one)
 
 
-@given(WIDE_HISTORIES, WIDE_HISTORIES, numbers(WIDE_CENTRES), st.integers(0, BLOCK_SIZE))
+@given(WIDE_HISTORIES, WIDE_HISTORIES, numbers(WIDE_CENTRES), st.integers(1, BLOCK_SIZE))
 def test_add_missing(own: list[Change], other: list[Change], start: int, length: int) -> None:
     """What another bitmap does not hold is added, within the bounds; the other is left alone."""
     limit = 1 << 128
-    end = min(start + length, start | BLOCK_SIZE - 1)
+    end = min(start + length, (start | BLOCK_SIZE - 1) + 1)
     ours, theirs = WideBitmap(), WideBitmap()
     ours_held, theirs_held = replay(ours, own, limit), replay(theirs, other, limit)
     ours.add_missing(theirs, start, end)
