@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
-
-import msgpack
+from typing import Any, Final, Literal, NamedTuple
 
 from engine.addresses import Address, RangeSet
 from engine.model import DEFAULT_INTERFACE, PoolSpec, ReservationSpec
 from engine.names import Labels, check_text, is_command_key
+from engine.wire import pack
 
 
 class PutPool(NamedTuple):
@@ -81,7 +80,39 @@ class Release(NamedTuple):
     labels: Labels = ()
 
 
-Command = Apply | Delete | Allocate | Release
+class Renew(NamedTuple):
+    """This lease shall last ``ttl_s`` more seconds from now, or as long as it was given before.
+
+    It never ends earlier by that, unless ``may_shorten`` says so.
+    """
+
+    lease: int
+    ttl_s: int | None = None
+    may_shorten: bool = False
+
+
+class Sweep(NamedTuple):
+    """Whatever is due shall end: leases, reservations and quarantines past their time."""
+
+
+class SetAside(NamedTuple):
+    """Something else answers on these addresses: nobody shall get them, for a while or longer.
+
+    An address that is leased is set aside when its lease ends.
+    """
+
+    ips: RangeSet
+    reason: str
+    for_s: int | None = None
+
+
+class PutBack(NamedTuple):
+    """These addresses are quarantined no more."""
+
+    ips: RangeSet
+
+
+Command = Apply | Delete | Allocate | Release | Renew | Sweep | SetAside | PutBack
 
 
 class Claim(NamedTuple):
@@ -95,12 +126,16 @@ class Claim(NamedTuple):
     command_id: str | None = None
 
 
+# What is plain already, and most of what a request consists of.
+_PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+
+
 def _plain(value: Any) -> Any:
     """`value` in lists, numbers, texts and bytes only, the same on every machine."""
     if isinstance(value, RangeSet):
         return [value.family, [[str(first), str(last)] for first, last in value.ranges]]
     if isinstance(value, tuple):
-        fields = [_plain(member) for member in value]
+        fields = [m if type(m) in _PLAIN else _plain(m) for m in value]
         # Two commands of the same fields are different requests.
         return [type(value).__name__, *fields] if hasattr(value, "_fields") else fields
     if isinstance(value, int) and not isinstance(value, bool):
@@ -110,7 +145,7 @@ def _plain(value: Any) -> Any:
 
 def request_hash(command: Command) -> bytes:
     """128 bits that tell this request from any other; who asks and why is not part of it."""
-    return sha256(msgpack.packb(_plain(command))).digest()[:16]
+    return sha256(pack(_plain(command))).digest()[:16]
 
 
 def command_key(command_id: str) -> tuple[bytes, str | None]:

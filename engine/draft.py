@@ -18,16 +18,19 @@ class Change(NamedTuple):
     event: Event
     sealed: Sealed
     cause: int | None = None
+    effective_at_ms: int | None = None
 
 
 class Draft(NamedTuple):
     """These events, unless somebody wrote one of these tags since the decision's position.
 
-    The tag of the command itself is read by every proposal; the writer adds it.
+    The tag of the command itself is read by every proposal; the writer adds it. The server's
+    clock must have reached ``not_before_ms``.
     """
 
     changes: tuple[Change, ...]
     reads: tuple[str, ...]
+    not_before_ms: int = 0
 
 
 class Nothing(NamedTuple):

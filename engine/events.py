@@ -146,6 +146,16 @@ class HistoryRestored(NamedTuple):
         )
 
 
+class LevelRaised(NamedTuple):
+    """From here on writers may use what this format level brought."""
+
+    level: int
+
+    def well_formed(self) -> bool:
+        """A level above the first."""
+        return _is_position(self.level) and self.level > 1
+
+
 class PoolCreated(NamedTuple):
     """A pool, whole. Its position is the pool's id. Ranges are packed first-last pairs."""
 
@@ -297,6 +307,54 @@ class LeaseGranted(NamedTuple):
         )
 
 
+class LeaseRenewed(NamedTuple):
+    """A lease goes on: it may be expired ``ttl_s`` seconds after this event, or never."""
+
+    lease: int
+    pool_id: int
+    address: bytes
+    prefix_length: int
+    interface: str
+    ttl_s: int | None
+
+    def well_formed(self) -> bool:
+        """A lease, what it holds, and for how long."""
+        return (
+            _is_position(self.lease)
+            and _is_position(self.pool_id)
+            and _is_address(self.address)
+            and _is_subnet((self.address, self.prefix_length))
+            and type(self.interface) is str
+            and _is_seconds(self.ttl_s)
+        )
+
+
+class ConflictReported(NamedTuple):
+    """Something else answers on a leased address: it is quarantined when the lease ends.
+
+    ``quarantine_s`` is for how long it will be; None is until somebody ends it. The evidence is
+    sealed.
+    """
+
+    lease: int
+    pool_id: int
+    address: bytes
+    prefix_length: int
+    interface: str
+    quarantine_s: int | None
+
+    def well_formed(self) -> bool:
+        """A lease, what it holds, and how long it will be set aside."""
+        return (
+            _is_position(self.lease)
+            and _is_position(self.pool_id)
+            and _is_address(self.address)
+            and _is_subnet((self.address, self.prefix_length))
+            and type(self.interface) is str
+            and _is_seconds(self.quarantine_s)
+        )
+
+
 class LeaseEnded(NamedTuple):
     """A lease ended; the event repeats whose and what it was, for readers that keep no state."""
 
@@ -320,6 +378,49 @@ class LeaseEnded(NamedTuple):
         )
 
 
+class Quarantined(NamedTuple):
+    """Addresses set aside because something else answers on them; why is sealed.
+
+    Its position is the quarantine's id. ``lease`` is the one whose end led here, if one did.
+    """
+
+    family: int
+    ips: bytes
+    for_s: int | None
+    lease: int | None
+
+    def well_formed(self) -> bool:
+        """One family; ranges in canonical order, at least one."""
+        return (
+            type(self.family) is int
+            and self.family in {4, 6}
+            and _is_ranges(self.ips, 4 if self.family == 4 else 16)
+            and len(self.ips) > 0
+            and _is_seconds(self.for_s)
+            and (self.lease is None or _is_position(self.lease))
+        )
+
+
+class QuarantineEnded(NamedTuple):
+    """The addresses of a quarantine may be given out again; ``expired`` tells who ended it."""
+
+    quarantine: int
+    family: int
+    ips: bytes
+    expired: bool
+
+    def well_formed(self) -> bool:
+        """A quarantine, its addresses, and how it ended."""
+        return (
+            _is_position(self.quarantine)
+            and type(self.family) is int
+            and self.family in {4, 6}
+            and _is_ranges(self.ips, 4 if self.family == 4 else 16)
+            and len(self.ips) > 0
+            and _is_bool(self.expired)
+        )
+
+
 class Informational(NamedTuple):
     """An event of a type from 128 up that this release does not know: passed over by folds.
 
@@ -338,6 +439,7 @@ class Informational(NamedTuple):
 Event = (
     SpaceCreated
     | HistoryRestored
+    | LevelRaised
     | PoolCreated
     | PoolUpdated
     | PoolDeleted
@@ -345,7 +447,11 @@ Event = (
     | ReservationUpdated
     | ReservationDeleted
     | LeaseGranted
+    | LeaseRenewed
     | LeaseEnded
+    | ConflictReported
+    | Quarantined
+    | QuarantineEnded
     | Informational
 )
 

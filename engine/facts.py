@@ -33,9 +33,18 @@ class Reservation(NamedTuple):
     spec: ReservationSpec
     created_at_ms: int
 
+    @property
+    def ends_at_ms(self) -> int | None:
+        """When it may end by itself, or None if somebody must delete it."""
+        return None if self.spec.for_s is None else self.created_at_ms + self.spec.for_s * 1_000
+
 
 class Lease(NamedTuple):
-    """An active lease. ``position`` is that of the last event about it."""
+    """An active lease. ``position`` is that of the last event about it.
+
+    ``effective_at_ms`` is when it became true, if that was earlier than it was recorded, else when
+    it was granted; ``expires_at_ms`` is when it may be expired, or None if never.
+    """
 
     lease_id: int
     pool_id: int
@@ -47,13 +56,10 @@ class Lease(NamedTuple):
     labels: Labels
     cluster: str | None
     granted_at_ms: int
+    effective_at_ms: int
     ttl_s: int | None
+    expires_at_ms: int | None
     position: int
-
-    @property
-    def expires_at_ms(self) -> int | None:
-        """When it may be expired, or None if never."""
-        return None if self.ttl_s is None else self.granted_at_ms + self.ttl_s * 1_000
 
     @property
     def text(self) -> str:
@@ -62,6 +68,30 @@ class Lease(NamedTuple):
         return shown if self.prefix_length == len(self.address) * 8 else (
             f"{shown}/{self.prefix_length}"
         )  # fmt: skip
+
+
+class Quarantine(NamedTuple):
+    """Addresses set aside: since when, why, for how long; and the lease that led here."""
+
+    quarantine_id: int
+    ips: RangeSet
+    reason: str | None
+    for_s: int | None
+    lease: int | None
+    created_at_ms: int
+
+    @property
+    def ends_at_ms(self) -> int | None:
+        """When it may end by itself, or None if somebody must end it."""
+        return None if self.for_s is None else self.created_at_ms + self.for_s * 1_000
+
+
+class Report(NamedTuple):
+    """A conflict reported on a lease: its address is quarantined when the lease ends."""
+
+    position: int
+    quarantine_s: int | None
+    reason: str | None
 
 
 class Counts(NamedTuple):
@@ -125,3 +155,36 @@ class Facts(Protocol):
 
     def nth_free(self, pool_id: int, n: int) -> int | None:
         """The free address with exactly `n` free ones below it."""
+
+    def resting(self, pool_id: int, value: int) -> int | None:
+        """Until when an address of a pool rests after its release, or None if it does not."""
+
+    def rested(self, pool_id: int, now_ms: int) -> Iterable[tuple[int, int]]:
+        """The addresses that have rested by `now_ms`, longest idle first, with the time each had.
+
+        Only those that no event has returned to the free ones yet.
+        """
+
+    def quarantined(self, family: Family) -> RangeSet:
+        """Everything of a family that is quarantined."""
+
+    def quarantines(self) -> Iterable[Quarantine]:
+        """All quarantines, by id."""
+
+    def conflict_on(self, lease_id: int) -> Report | None:
+        """The conflict that was reported on an active lease."""
+
+    def last_end_ms(self, address: Address) -> int:
+        """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
+
+    def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:
+        """The active leases of a pool that are past their time, the longest overdue first."""
+
+    def leases_due(self, now_ms: int, limit: int) -> Sequence[Lease]:
+        """The active leases past their time, the longest overdue first."""
+
+    def reservations_due(self, now_ms: int, limit: int) -> Sequence[Reservation]:
+        """The reservations past their time, the longest overdue first."""
+
+    def quarantines_due(self, now_ms: int, limit: int) -> Sequence[Quarantine]:
+        """The quarantines past their time, the longest overdue first."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from engine.entry import ORIGIN, Anchor, RawEntry, Record
 from engine.errors import DamagedEntry, HistoryDiverged, MissingEntries, SpaceReplaced, UnknownEvent
-from engine.events import LEVEL, HistoryRestored, SpaceCreated
+from engine.events import LEVEL, HistoryRestored, LevelRaised, SpaceCreated
 from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Head, Stream
 from engine.wire import decode_entry
 
@@ -107,8 +107,9 @@ class Continuity:
                 raise DamagedEntry(message, RESTORE_HINT, position)
             self.generation += 1
             self.voided += event.void_through - event.kept
-            for void in range(event.kept + 1, position):
-                self._expected.pop(void, None)
+            # By what is remembered, never by what is void: an altered entry may void 2^60 positions.
+            for void in [seen for seen in self._expected if event.kept < seen < position]:
+                del self._expected[void]
         elif position != expected:
             message = f"the stream has a hole: position {expected} is missing"
             raise MissingEntries(message, RESTORE_HINT, expected)
@@ -118,13 +119,13 @@ class Continuity:
         if isinstance(event, SpaceCreated) != (position == 1):
             message = f"position {position} is not what begins a space"
             raise DamagedEntry(message, RESTORE_HINT, position)
+        if isinstance(event, SpaceCreated | LevelRaised) and event.level > LEVEL:
+            message = f"the space has format level {event.level}; this release reads {LEVEL}"
+            raise UnknownEvent(message, "upgrade ipledger", position)
         if isinstance(event, SpaceCreated):
             self._check_space(event)
 
     def _check_space(self, event: SpaceCreated) -> None:
-        if event.level > LEVEL:
-            message = f"the space has format level {event.level}; this release reads {LEVEL}"
-            raise UnknownEvent(message, "upgrade ipledger", 1)
         if self._remembered and self._remembered.space_id != event.space_id:
             message = (
                 f"space {event.name} is another one than before: "

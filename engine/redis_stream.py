@@ -12,13 +12,18 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    InvalidResponse,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
 )
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
@@ -47,6 +52,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 _FIELD_NAMES: Final = list(FIELDS)
+# No answer, or none that can be read.
+_LOST: Final = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
+# The client calls these lost connections, too; but they are answers: the command was not run.
+_DENIED: Final = (BusyLoadingError, AuthenticationError, AuthorizationError)
 _SCRIPTS: dict[str, str] = {}
 
 
@@ -180,7 +189,7 @@ class RedisStream:
         """A command that writes nothing: a lost reply loses nothing."""
         try:
             return self._execute(*command)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        except _LOST as error:
             message = f"the server cannot be reached: {error}"
             raise Unavailable(message, "check the URL and that the server runs") from error
 
@@ -195,7 +204,7 @@ class RedisStream:
             except NoScriptError:  # never sent, flushed, or the server was restarted
                 self._execute("SCRIPT LOAD", source)
                 return self._evaluate(script, arguments)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        except _LOST as error:
             if not writes or not _may_have_run(error):
                 message = f"the server cannot be reached: {error}"
                 raise Unavailable(message, "check the URL and that the server runs") from error
@@ -213,7 +222,7 @@ class RedisStream:
     def _refused(self, error: RedisError) -> Exception:
         """What the server said no to, as one of our errors."""
         text = str(error)
-        if "OOM" in text:
+        if isinstance(error, OutOfMemoryError):
             message = "the server is out of memory and refuses writes; nothing was written"
             return Unavailable(message, "raise maxmemory; eviction must stay off (noeviction)")
         if isinstance(error, ReadOnlyError) or "READONLY" in text:
@@ -227,6 +236,7 @@ class RedisStream:
 
 
 def _may_have_run(error: Exception) -> bool:
-    """Whether the command may have reached the server; a refused connection cannot have."""
+    """Whether the command may have been run; after a refused connection it cannot have."""
     text = str(error).lower()
-    return not ("connecting to" in text or "connection refused" in text)
+    refused = "connecting to" in text or "connection refused" in text
+    return not refused and not isinstance(error, _DENIED)

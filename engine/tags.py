@@ -91,7 +91,7 @@ def restoration(kept: int, void_through: int) -> str:
     return f"h{kept:016x}-{void_through:016x}"
 
 
-def _space(_event: ev.SpaceCreated, _sealed: Sealed) -> str:
+def _space(_event: ev.SpaceCreated | ev.LevelRaised, _sealed: Sealed) -> str:
     return SPACE
 
 
@@ -116,10 +116,22 @@ def _granted(event: ev.LeaseGranted, sealed: Sealed) -> str:
     return f"{block(event.address, event.prefix_length)} {held} n{event.pool_id:016x}"
 
 
-def _ended(event: ev.LeaseEnded, sealed: Sealed) -> str:
+def _of_lease(
+    event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported, sealed: Sealed
+) -> str:
     held = owner(sealed.owner or "", event.interface)
     where = block(event.address, event.prefix_length)
     return f"l{event.lease:016x} {where} {held} n{event.pool_id:016x}"
+
+
+def _quarantine(event: ev.Quarantined | ev.QuarantineEnded, _sealed: Sealed) -> str:
+    width = 4 if event.family == 4 else 16
+    family: Family = 4 if width == 4 else 6
+    ends = [
+        int.from_bytes(event.ips[at : at + width]) for at in range(0, len(event.ips), width)
+    ]
+    pairs = zip(ends[::2], ends[1::2], strict=True)
+    return " ".join(address_range(family, first, last) for first, last in pairs)
 
 
 def _nothing(_event: object, _sealed: Sealed) -> str:
@@ -131,6 +143,7 @@ def _nothing(_event: object, _sealed: Sealed) -> str:
 _WRITES: Final[dict[type[Any], Callable[[Any, Sealed], str]]] = {
     ev.SpaceCreated: _space,
     ev.HistoryRestored: _restored,
+    ev.LevelRaised: _space,
     ev.PoolCreated: _pool,
     ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool,
@@ -138,7 +151,11 @@ _WRITES: Final[dict[type[Any], Callable[[Any, Sealed], str]]] = {
     ev.ReservationUpdated: _reservation,
     ev.ReservationDeleted: _reservation,
     ev.LeaseGranted: _granted,
-    ev.LeaseEnded: _ended,
+    ev.LeaseRenewed: _of_lease,
+    ev.LeaseEnded: _of_lease,
+    ev.ConflictReported: _of_lease,
+    ev.Quarantined: _quarantine,
+    ev.QuarantineEnded: _quarantine,
     ev.Informational: _nothing,
 }
 

@@ -8,6 +8,7 @@ version at a time. Whatever cannot be read is a named error and never a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import local
 from typing import Any, Final, NamedTuple, NoReturn
 from zlib import crc32
 
@@ -15,7 +16,7 @@ import msgpack
 
 from engine import events as ev
 from engine import tags
-from engine.entry import Commit, Header, RawEntry, Record
+from engine.entry import COMMIT_EVENTS_MAX, Commit, Header, RawEntry, Record
 from engine.errors import DamagedEntry, UnknownEvent
 from engine.events import Event, Sealed
 
@@ -29,6 +30,21 @@ _CHECK_LENGTH: Final = 8
 _HEADER_LENGTH: Final = 2 + len(Header._fields)
 
 Upcaster = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+class _Packer(local):
+    """A packer for each thread: making one takes longer than packing an event with it."""
+
+    def __init__(self) -> None:
+        self.pack: Callable[[object], bytes] = msgpack.Packer().pack
+
+
+_packer = _Packer()
+
+
+def pack(value: object) -> bytes:
+    """The msgpack of a value; tuples are arrays, whatever their names."""
+    return _packer.pack(value)
 
 
 class EventType(NamedTuple):
@@ -78,8 +94,7 @@ class Registry:
             message = f"malformed event: {event!r}"
             raise ValueError(message)
         row = self._by_class[type(event)]
-        data: bytes = msgpack.packb((row.code, row.version, *header, *event))
-        return data
+        return pack((row.code, row.version, *header, *event))
 
     def decode(self, data: bytes, position: int) -> tuple[Event, Header]:
         """Return the event and its header.
@@ -120,8 +135,8 @@ def _header_well_formed(header: Header) -> bool:
         and len(command) == 16
         and type(step) is int
         and 0 <= step < 1 << 32
-        and (cause is None or type(cause) is int)
-        and (effective_at_ms is None or type(effective_at_ms) is int)
+        and (cause is None or (type(cause) is int and cause >= 1))
+        and (effective_at_ms is None or (type(effective_at_ms) is int and effective_at_ms >= 0))
         and (signature is None or type(signature) is bytes)
     )
 
@@ -141,6 +156,7 @@ REGISTRY: Final = Registry(
     {
         ev.SpaceCreated: EventType(1, 1, 1, ev.SpaceCreated._make),
         ev.HistoryRestored: EventType(2, 1, 1, ev.HistoryRestored._make),
+        ev.LevelRaised: EventType(3, 1, 1, ev.LevelRaised._make),
         ev.PoolCreated: EventType(10, 1, 1, ev.PoolCreated._make),
         ev.PoolUpdated: EventType(11, 1, 1, _pool_updated),
         ev.PoolDeleted: EventType(12, 1, 1, ev.PoolDeleted._make),
@@ -148,7 +164,11 @@ REGISTRY: Final = Registry(
         ev.ReservationUpdated: EventType(21, 1, 1, _reservation_updated),
         ev.ReservationDeleted: EventType(22, 1, 1, ev.ReservationDeleted._make),
         ev.LeaseGranted: EventType(30, 1, 1, ev.LeaseGranted._make),
+        ev.LeaseRenewed: EventType(31, 1, 1, ev.LeaseRenewed._make),
         ev.LeaseEnded: EventType(32, 1, 1, ev.LeaseEnded._make),
+        ev.ConflictReported: EventType(33, 1, 1, ev.ConflictReported._make),
+        ev.Quarantined: EventType(40, 1, 1, ev.Quarantined._make),
+        ev.QuarantineEnded: EventType(41, 1, 1, ev.QuarantineEnded._make),
     }
 )
 
@@ -174,8 +194,7 @@ def _unpack(data: bytes, bytes_max: int, field: str, position: int) -> tuple[Any
 def encode_sealed(sealed: Sealed) -> bytes:
     """Return the bytes of the ``s`` field."""
     assert sealed.well_formed(), sealed
-    data: bytes = msgpack.packb(tuple(sealed))
-    return data
+    return pack(sealed)
 
 
 def _decode_sealed(data: bytes, position: int) -> Sealed:
@@ -197,9 +216,9 @@ def check_of(commit_prefix: bytes, e: bytes, s: bytes) -> bytes:
 def encode_commit(commit: Commit, e: bytes, s: bytes) -> tuple[Commit, bytes]:
     """Return the commit with its check value, and the bytes of the ``c`` field."""
     # The check value comes last and is of fixed width, so what is before it can be cut off.
-    prefix = msgpack.packb((*commit[:-1], bytes(_CHECK_LENGTH)))[:-_CHECK_LENGTH]
+    prefix = pack(commit)[:-_CHECK_LENGTH]
     check = check_of(prefix, e, s)
-    return commit._replace(check=check), prefix + check
+    return Commit(*commit[:-1], check), prefix + check
 
 
 def _decode_commit(data: bytes, position: int) -> Commit:
@@ -212,7 +231,7 @@ def _decode_commit(data: bytes, position: int) -> Commit:
         and len(nonce) == 8
         and type(part) is int
         and type(parts) is int
-        and 0 <= part < parts
+        and 0 <= part < parts <= COMMIT_EVENTS_MAX
         and type(generation) is int
         and generation >= 0
         and type(decided_at) is int

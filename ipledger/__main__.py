@@ -8,14 +8,22 @@ import sys
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     arguments = sys.argv[1:]
-    if arguments == ["--version"]:
+    if arguments == ["--version"] and sys.stdout is not None:
         from ipledger import __version__
 
-        sys.stdout.write(f"ipledger {__version__}\n")
+        try:
+            sys.stdout.write(f"ipledger {__version__}\n")
+            sys.stdout.flush()
+        except OSError:
+            sys.exit(1)
         return
-    from ipledger.cli import run
+    try:
+        from ipledger.cli import run
 
-    sys.exit(run(arguments))
+        code = run(arguments)
+    except KeyboardInterrupt:  # while we were still being imported
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -56,13 +56,13 @@ class HighWaterFile:
             IntegrityError: the file is there but cannot be understood.
         """
         try:
-            text = self.path.read_text("utf-8")
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unusable(self.path, error) from error
         try:
-            return _from_json(json.loads(text))
+            return _from_json(json.loads(content.decode("utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             message = f"the state file {self.path} is damaged ({type(error).__name__})"
             hint = f"compare the stream with a backup; then `ipledger space forget {self._space}`"
@@ -94,6 +94,8 @@ class HighWaterFile:
                 self.path.unlink()
             except FileNotFoundError:
                 return False
+            except OSError as error:
+                raise _unusable(self.path, error) from error
             return True
 
     def _write(self, after: HighWater) -> None:

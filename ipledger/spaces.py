@@ -6,12 +6,14 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import IntegrityError
+from engine.errors import IntegrityError, Refusal, Refused
 from engine.events import SpaceCreated
 from engine.wire import decode_entry
 from ipledger.high_water import HighWaterFile
+from ipledger.views import space_view
 
 if TYPE_CHECKING:
+    from engine.stream import Stream
     from ipledger.cli.settings import Settings
     from ipledger.servers import Server
 
@@ -54,7 +56,7 @@ def _spaces_of(server: Server) -> list[dict[str, Any]]:
     return [_space_view(servers.open_stream(server, name), name) for name in sorted(names)]
 
 
-def _space_view(stream: Any, name: str) -> dict[str, Any]:
+def _space_view(stream: Stream, name: str) -> dict[str, Any]:
     """What the first and the last entry of a stream tell about its space."""
     try:
         head = stream.head()
@@ -63,13 +65,17 @@ def _space_view(stream: Any, name: str) -> dict[str, Any]:
         last = stream.read(head.ms, head.position - 1, 1)
         generation = decode_entry(last[0]).commit.generation if last else None
     except IntegrityError as error:
-        return {"name": name, "space_id": None, "position": None, "generation": None,
-                "trouble": error.message}  # fmt: skip
+        return space_view(name, None, None, None, error.message)
     if not isinstance(event, SpaceCreated):
-        return {"name": name, "space_id": None, "position": head.position,
-                "generation": generation, "trouble": "its beginning is missing"}  # fmt: skip
-    return {"name": name, "space_id": event.space_id.hex(), "position": head.position,
-            "generation": generation, "trouble": None}  # fmt: skip
+        return space_view(name, None, head.position, generation, "its beginning is missing")
+    trouble = None if last else "its end is missing"
+    return space_view(name, event.space_id, head.position, generation, trouble)
+
+
+def no_such_space(name: str) -> Refused:
+    """There is no space of that name."""
+    hint = f"`ipledger space create {name}` makes it, if it is no typing error"
+    return Refused(Refusal("not_found", f"space {name} does not exist", hint, "space"))
 
 
 def forget_space(settings: Settings, name: str) -> bool:

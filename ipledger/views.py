@@ -1,4 +1,4 @@
-"""The JSON shapes of everything that the command line and the API show.
+"""The JSON shapes of what is: pools, reservations, leases, spaces; `event_views` has the events.
 
 Each has its schema in docs/schemas/, and a test holds the output to it. Keys are snake_case;
 counts are integers of any size.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import events as ev
-from engine.addresses import Address, format_address, from_int
-from engine.entry import Record
+from engine.addresses import format_address, from_int
 from engine.facts import Lease, Pool, Reservation
-from engine.model import ENDINGS, POLICIES, Selector
+from engine.model import PoolSpec, ReservationSpec, Selector
 from ipledger.times import format_ms
 from projections.state import LedgerState
-from projections.unpack import unpack_pool, unpack_ranges
 
 Json = dict[str, Any]
 
@@ -52,15 +49,10 @@ def _selector_view(selector: Selector | None) -> Json | None:
     }
 
 
-def pool_view(state: LedgerState, pool: Pool, space: str) -> Json:
-    """A pool: its definition, its state and its buckets."""
-    spec = pool.spec
-    phase = "terminating" if pool.terminating else "disabled" if spec.disabled else "active"
+def pool_definition(spec: PoolSpec) -> Json:
+    """What a pool is defined to be, as of `get` and as of the event that says so."""
     pod, namespace, node, namespaces, nodes, multus = spec.selectors
     return {
-        "pool": pool.pool_id,
-        "space": space,
-        "name": pool.name,
         "subnet": str(spec.subnet),
         "ip_version": spec.family,
         "ips": spec.ips.texts(),
@@ -83,18 +75,25 @@ def pool_view(state: LedgerState, pool: Pool, space: str) -> Json:
         "ttl_s": spec.ttl_s,
         "sticky_s": spec.sticky_s,
         "labels": dict(spec.labels),
+    }
+
+
+def pool_view(state: LedgerState, pool: Pool, space: str) -> Json:
+    """A pool: its definition, its state and its buckets."""
+    phase = "terminating" if pool.terminating else "disabled" if pool.spec.disabled else "active"
+    return {
+        "pool": pool.pool_id,
+        "space": space,
+        "name": pool.name,
+        **pool_definition(pool.spec),
         "state": phase,
         "counts": state.counts(pool.pool_id)._asdict(),
     }
 
 
-def reservation_view(held: Reservation, space: str) -> Json:
-    """A reservation: what it keeps, for whom and why."""
-    spec = held.spec
+def reservation_definition(spec: ReservationSpec) -> Json:
+    """What a reservation is defined to be, as of `get` and as of the event that says so."""
     return {
-        "reservation": held.reservation_id,
-        "space": space,
-        "name": held.name,
         "ip_version": spec.ips.family,
         "ips": spec.ips.texts(),
         "size": spec.ips.size,
@@ -102,7 +101,34 @@ def reservation_view(held: Reservation, space: str) -> Json:
         "reason": spec.reason,
         "for_s": spec.for_s,
         "labels": dict(spec.labels),
+    }
+
+
+def reservation_view(held: Reservation, space: str) -> Json:
+    """A reservation: what it keeps, for whom and why."""
+    return {
+        "reservation": held.reservation_id,
+        "space": space,
+        "name": held.name,
+        **reservation_definition(held.spec),
         "created_at": format_ms(held.created_at_ms),
+    }
+
+
+def space_view(
+    name: str,
+    space_id: bytes | None,
+    position: int | None,
+    generation: int | None,
+    trouble: str | None = None,
+) -> Json:
+    """A space: which it is, how far it has come, and what is wrong with it at first sight."""
+    return {
+        "name": name,
+        "space_id": None if space_id is None else space_id.hex(),
+        "position": position,
+        "generation": generation,
+        "trouble": trouble,
     }
 
 
@@ -113,110 +139,4 @@ def free_range_view(first: int, last: int, pool: Pool) -> Json:
         "first": format_address(from_int(first, family)),
         "last": format_address(from_int(last, family)),
         "size": last - first + 1,
-    }
-
-
-def event_view(record: Record, space: str) -> Json:
-    """An event with where, when, by whom and why: one line of `follow`."""
-    sealed, commit = record.sealed, record.commit
-    return {
-        "position": record.position,
-        "id": record.entry_id,
-        "time": format_ms(record.ms),
-        "space": space,
-        "type": type(record.event).__name__,
-        "commit": {
-            "nonce": commit.nonce.hex(),
-            "part": commit.part,
-            "parts": commit.parts,
-            "generation": commit.generation,
-        },
-        "command": record.header.command.hex(),
-        "command_id": sealed.command_id,
-        "cause": record.header.cause,
-        "actor": sealed.actor,
-        "reason": sealed.reason,
-        "data": _data(record),
-    }
-
-
-def _data(record: Record) -> Json:
-    """What an event says, in words."""
-    event, sealed = record.event, record.sealed
-    holder = {"owner": sealed.owner, "uid": sealed.uid, "labels": dict(sealed.labels)}
-    match event:
-        case ev.SpaceCreated():
-            return {"space_id": event.space_id.hex(), "name": event.name, "level": event.level}
-        case ev.HistoryRestored():
-            return event._asdict()
-        case ev.PoolCreated():
-            return _pool_data(event, record, record.position)
-        case ev.PoolUpdated():
-            return _pool_data(event.pool, record, event.pool_id)
-        case ev.PoolDeleted():
-            return {"pool": event.pool_id, "name": event.name}
-        case ev.ReservationCreated():
-            return _reservation_data(event, record, record.position)
-        case ev.ReservationUpdated():
-            return _reservation_data(event.reservation, record, event.reservation_id)
-        case ev.ReservationDeleted():
-            return {
-                "reservation": event.reservation_id, "name": event.name, "expired": event.expired,
-            }  # fmt: skip
-        case ev.LeaseGranted():
-            return {
-                "lease": record.position,
-                "pool": event.pool_id,
-                "address": format_address(Address(event.address)),
-                "prefix_length": event.prefix_length,
-                "interface": event.interface,
-                "ttl_s": event.ttl_s,
-                "cluster": event.cluster,
-                "supersedes": event.supersedes,
-                **holder,
-            }
-        case ev.LeaseEnded():
-            return {
-                "lease": event.lease,
-                "pool": event.pool_id,
-                "address": format_address(Address(event.address)),
-                "prefix_length": event.prefix_length,
-                "interface": event.interface,
-                "ended_by": ENDINGS[event.ended_by],
-                **holder,
-            }
-        case ev.Informational():
-            return {"code": event.code, "version": event.version}
-
-
-def _pool_data(event: ev.PoolCreated, record: Record, pool_id: int) -> Json:
-    spec = unpack_pool(event, record.sealed.labels)
-    return {
-        "pool": pool_id,
-        "name": event.name,
-        "subnet": str(spec.subnet),
-        "ips": spec.ips.texts(),
-        "exclude_ips": spec.exclude_ips.texts(),
-        "gateway": None if spec.gateway is None else format_address(spec.gateway),
-        "routes": [[str(r.destination), format_address(r.gateway)] for r in spec.routes],
-        "disabled": spec.disabled,
-        "default": spec.default,
-        "selectors": list(spec.selectors.given),
-        "policy": POLICIES[event.policy],
-        "cooldown_s": spec.cooldown_s,
-        "ttl_s": spec.ttl_s,
-        "labels": dict(spec.labels),
-    }
-
-
-def _reservation_data(event: ev.ReservationCreated, record: Record, reservation_id: int) -> Json:
-    ips = unpack_ranges(event.ips, 4 if event.family == 4 else 6)
-    return {
-        "reservation": reservation_id,
-        "name": event.name,
-        "ips": ips.texts(),
-        "owner": record.sealed.owner,
-        "why": record.sealed.text,
-        "for_s": event.for_s,
-        "labels": dict(record.sealed.labels),
     }

@@ -15,7 +15,7 @@ from engine.decide import decide
 from engine.draft import Draft, Nothing
 from engine.entry import COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Header, Record
 from engine.errors import LedgerError, Refusal
-from engine.events import LeaseGranted
+from engine.events import Event, LeaseGranted, Sealed
 from engine.facts import Lease
 from engine.placement import Placement
 from engine.reading import Continuity, admit_all
@@ -86,11 +86,14 @@ class Call:
         self.on_done(self)
 
 
+_Part = tuple[Event, Sealed, Header, Commit]  # a record that has no position and no time yet
+
+
 class _Member(NamedTuple):
-    """A call of the batch that proposes something, with the records that it will have made."""
+    """A call of the batch that proposes something, with what its records will consist of."""
 
     call: Call
-    records: tuple[Record, ...]  # without position and time yet
+    parts: tuple[_Part, ...]
     last_c: bytes
 
 
@@ -240,12 +243,12 @@ class Protocol:
         generation = self.continuity.generation
         decided_at = self.continuity.anchor.position
         entries: list[NewEntry] = []
-        records: list[Record] = []
+        made: list[_Part] = []
         size = 0
         c = b""
         for part, change in enumerate(draft.changes):
             salt = random[8 + 16 * part : 24 + 16 * part]
-            sealed = change.sealed._replace(salt=salt)
+            sealed = Sealed(salt, *change.sealed[1:])
             header = Header(call.key, call.step, change.cause)
             try:
                 e, s, t = encode_entry(change.event, sealed, header)
@@ -255,13 +258,13 @@ class Protocol:
             commit, c = encode_commit(commit, e, s)
             size += len(e) + len(s) + len(t) + len(c)
             entries.append(NewEntry(e, s, t, c))
-            records.append(Record(0, 0, change.event, sealed, header, commit))
+            made.append((change.event, sealed, header, commit))
         if parts > COMMIT_EVENTS_MAX or size > COMMIT_BYTES_MAX:
             message = f"{parts} events of {size} bytes are more than one commit holds"
             hint = f"at most {COMMIT_EVENTS_MAX} events and {COMMIT_BYTES_MAX} bytes: split it"
             return Refusal("invalid", message, hint)
         proposal = Proposal(" ".join(reads), tuple(entries))
-        return _Member(call, tuple(records), c), proposal, size
+        return _Member(call, tuple(made), c), proposal, size
 
     def settle(self, batch: Batch, reply: AppendReply) -> Settled:
         """Fold what the stream answered (status ok), and answer what can be answered.
@@ -280,9 +283,8 @@ class Protocol:
             else:
                 again.append(member.call)
                 beaten += [
-                    record.event.pool_id for record in member.records
-                    if isinstance(record.event, LeaseGranted)
-                ]  # fmt: skip
+                    event.pool_id for event, *_ in member.parts if isinstance(event, LeaseGranted)
+                ]
         self._lookout.observe(tail, beaten)
         for call in batch.waiting:
             answer = self._answer_now(call)
@@ -293,13 +295,13 @@ class Protocol:
         return Settled(tuple(answers), (*again, *batch.left))
 
     def _commit(self, member: _Member, verdict: Committed, ms: int) -> Done:
-        records = tuple(
-            record._replace(position=verdict.position + at, ms=ms)
-            for at, record in enumerate(member.records)
-        )
+        records = [
+            Record(position, ms, *part)
+            for position, part in enumerate(member.parts, verdict.position)
+        ]
         self.state.apply_all(records)
-        self.continuity.advance(list(records), member.last_c)
-        return Done(records)
+        self.continuity.advance(records, member.last_c)
+        return Done(tuple(records))
 
     def _answer_now(self, call: Call) -> Outcome | Recall | None:
         """The answer that writes nothing, from a state that is fresh; None if it now writes."""

@@ -38,6 +38,7 @@ class NarrowBitmap(BitMap64):
 
     def add_range(self, start: int, end: int) -> None:
         """Add the numbers from `start` to before `end`."""
+        assert end <= CHUNK_SIZE, "too large for a narrow bitmap"
         super().add_range(start, min(end, _CHUNK_MASK))
         if start < end == CHUNK_SIZE:
             self.add(_CHUNK_MASK)
@@ -245,13 +246,11 @@ class WideBitmap:
     def add_missing(self, other: Bitmap, start: int, end: int) -> None:
         """Add the numbers from `start` to before `end`, of one block, not held by `other`."""
         assert isinstance(other, WideBitmap), "the two have to be of one kind"
-        base, _ = _chunk_bounds(start)
-        chunk = self._chunk(start >> CHUNK_BITS)
+        base, chunk_end = _chunk_bounds(start)
+        assert end <= chunk_end, "a block lies within one chunk"
         theirs = other._chunks.get(start >> CHUNK_BITS)  # noqa: SLF001 - the same class
-        if theirs is None:
-            chunk.add_range(start - base, end - base)
-        else:
-            chunk.add_missing(theirs, start - base, end - base)
+        chunk = self._chunk(start >> CHUNK_BITS)
+        chunk.add_missing(theirs or NarrowBitmap(), start - base, end - base)
         if not chunk:
             self._drop(start >> CHUNK_BITS)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgpack
 
-from engine.decide_config import pool_event, reservation_event
+from engine.decide_config import pack_ranges, pool_event, reservation_event
 from projections.state import LedgerState
 
 DIGEST_VERSION: Final = 1
@@ -36,6 +36,10 @@ def state_digest(state: LedgerState) -> str:
         event_fields = reservation_event(held.name, spec)
         put("reservation", held.reservation_id, held.created_at_ms, *event_fields,
             spec.owner, spec.reason, spec.labels)  # fmt: skip
-    for lease in sorted(state.leases()):
-        put("lease", *lease)
+    for lease in sorted(state.leases(), key=lambda lease: lease.lease_id):
+        report = state.conflict_on(lease.lease_id)
+        put("lease", *lease, *([] if report is None else report))
+    for aside in sorted(state.quarantines(), key=lambda aside: aside.quarantine_id):
+        put("quarantine", aside.quarantine_id, aside.ips.family, pack_ranges(aside.ips),
+            *aside[2:])  # fmt: skip
     return hasher.hexdigest()

@@ -170,6 +170,10 @@ class FreeSet:
         """
         return self._taken_outside
 
+    def taken_within(self, ranges: RangeSet) -> int:
+        """Count what is taken of the addresses in `ranges`."""
+        return self._count_taken(ranges)
+
     def is_taken(self, value: int) -> bool:
         """Tell whether an address is taken, wherever it lies."""
         offset = value - self._first
@@ -193,7 +197,7 @@ class FreeSet:
         """
         assert n >= 0, "there is no address before the lowest"
         offset = self._lowest(0 if start is None else max(start - self._first, 0))
-        if offset is None or n >= self._free:
+        if offset is None:
             return None
         index = bisect_right(self._lows, offset) - 1
         end = self._highs[index] + 1

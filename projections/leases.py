@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from pyroaring import BitMap64
 
 from engine.addresses import Address
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
-from engine.events import LeaseEnded, LeaseGranted
-from engine.facts import Lease
+from engine.events import ConflictReported, LeaseEnded, LeaseGranted, LeaseRenewed
+from engine.facts import Lease, Report
+from projections.due import Due
 
 SCHEMA_VERSION = 1
 
@@ -18,6 +20,7 @@ SCHEMA_VERSION = 1
 def granted_lease(record: Record, event: LeaseGranted) -> Lease:
     """The lease that a grant made, as it was made."""
     sealed = record.sealed
+    effective_at_ms = record.header.effective_at_ms
     return Lease(
         record.position,
         event.pool_id,
@@ -29,7 +32,9 @@ def granted_lease(record: Record, event: LeaseGranted) -> Lease:
         sealed.labels,
         event.cluster,
         record.ms,
+        record.ms if effective_at_ms is None else effective_at_ms,
         event.ttl_s,
+        None if event.ttl_s is None else record.ms + event.ttl_s * 1_000,
         record.position,
     )
 
@@ -38,23 +43,31 @@ class Leases:
     """The active leases, and the ids of those that have ended."""
 
     def __init__(self) -> None:
-        self._by_id: dict[int, Lease] = {}
+        # Plain tuples, with the fields of a `Lease`: the garbage collector lets go of a tuple that
+        # it finds to hold no container, but visits named tuples again and again (a third of the
+        # time of a replay).
+        self._by_id: dict[int, tuple[Any, ...]] = {}
         self._by_address: dict[Address, int] = {}
         # Most owners hold one lease; a tuple is made only for those that hold more.
         self._by_owner: dict[str, int | tuple[int, ...]] = {}
         self._in_pool: dict[int, int] = {}
         self._ended = BitMap64()
+        self._due: dict[int, Due] = {}  # by pool
+        self._reports: dict[int, Report] = {}
+        # Of addresses that nobody holds now: a late report must not begin before it.
+        self._last_end_ms: dict[Address, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[Lease]:
         """All active leases, by id."""
-        return iter(self._by_id.values())
+        return map(Lease._make, self._by_id.values())
 
     def get(self, lease_id: int) -> Lease | None:
         """The active lease with that id."""
-        return self._by_id.get(lease_id)
+        found = self._by_id.get(lease_id)
+        return None if found is None else Lease._make(found)
 
     def has_ended(self, lease_id: int) -> bool:
         """Whether a lease of that id is no more."""
@@ -63,18 +76,44 @@ class Leases:
     def at(self, address: Address) -> Lease | None:
         """The active lease that holds an address."""
         lease_id = self._by_address.get(address)
-        return None if lease_id is None else self._by_id[lease_id]
+        return None if lease_id is None else Lease._make(self._by_id[lease_id])
 
     def of(self, owner: str, interface: str | None) -> Sequence[Lease]:
         """The active leases of an owner, by id."""
         found = self._by_owner.get(owner, ())
         ids = (found,) if isinstance(found, int) else found
-        leases = [self._by_id[lease_id] for lease_id in ids]
+        leases = [Lease._make(self._by_id[lease_id]) for lease_id in ids]
         return [held for held in leases if interface is None or held.interface == interface]
 
     def in_pool(self, pool_id: int) -> int:
         """How many active leases a pool has."""
         return self._in_pool.get(pool_id, 0)
+
+    def due(self, now_ms: int, limit: int) -> list[Lease]:
+        """The active leases past their time, the longest overdue first."""
+        found = [
+            lease for pool_id in list(self._due) for lease in self.due_in(pool_id, now_ms, limit)
+        ]  # fmt: skip
+        found.sort(key=_expiry)
+        return found[:limit]
+
+    def due_in(self, pool_id: int, now_ms: int, limit: int) -> list[Lease]:
+        """The active leases of a pool past their time, the longest overdue first."""
+        due = self._due.get(pool_id)
+        ids = due.until(now_ms, limit, self._expires_at) if due else ()
+        return [Lease._make(self._by_id[lease_id]) for lease_id in ids]
+
+    def _expires_at(self, at_ms: int, lease_id: int) -> bool:
+        lease = self.get(lease_id)
+        return lease is not None and lease.expires_at_ms == at_ms
+
+    def report_on(self, lease_id: int) -> Report | None:
+        """The conflict that was reported on an active lease."""
+        return self._reports.get(lease_id)
+
+    def last_end_ms(self, address: Address) -> int:
+        """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
+        return self._last_end_ms.get(address, 0)
 
     def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
         """The active leases of a pool that hold one of `addresses`."""
@@ -88,7 +127,7 @@ class Leases:
         lease = granted_lease(record, event)
         if lease.address in self._by_address:
             raise ContradictoryEvent(f"{lease.text} is leased twice", "", record.position)
-        self._by_id[lease.lease_id] = lease
+        self._by_id[lease.lease_id] = tuple(lease)
         self._by_address[lease.address] = lease.lease_id
         present = self._by_owner.get(lease.owner)
         if present is None:
@@ -98,14 +137,48 @@ class Leases:
         else:
             self._by_owner[lease.owner] = (*present, lease.lease_id)
         self._in_pool[lease.pool_id] = self._in_pool.get(lease.pool_id, 0) + 1
+        self._last_end_ms.pop(lease.address, None)
+        self._await_end(lease)
         return lease
 
-    def end(self, event: LeaseEnded) -> Lease:
-        """Fold an end; the lease that it ended is returned."""
-        lease = self._by_id.pop(event.lease)
+    def renew(self, record: Record, event: LeaseRenewed) -> None:
+        """Fold a renewal: the lease may be expired so much later than this event."""
+        lease = self._of_event(event)
+        ends_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
+        renewed = lease._replace(
+            ttl_s=event.ttl_s, expires_at_ms=ends_ms, position=record.position
+        )
+        self._by_id[lease.lease_id] = tuple(renewed)
+        self._await_end(renewed)
+
+    def report(self, record: Record, event: ConflictReported) -> None:
+        """Fold a report: something else answers on the lease's address."""
+        lease = self._of_event(event)
+        if lease.lease_id in self._reports:
+            raise ContradictoryEvent(f"a conflict on lease {lease.lease_id} is reported twice")
+        self._reports[lease.lease_id] = Report(
+            record.position, event.quarantine_s, record.sealed.text
+        )
+
+    def _await_end(self, lease: Lease) -> None:
+        if lease.expires_at_ms is not None:
+            due = self._due.setdefault(lease.pool_id, Due())
+            due.add(lease.expires_at_ms, lease.lease_id)
+
+    def _of_event(self, event: LeaseEnded | LeaseRenewed | ConflictReported) -> Lease:
+        """The active lease that an event speaks of."""
+        lease = Lease._make(self._by_id[event.lease])
         if (lease.address, lease.pool_id) != (event.address, event.pool_id):
             raise ContradictoryEvent(f"lease {event.lease} is of another address or pool")
+        return lease
+
+    def end(self, event: LeaseEnded, ended_at_ms: int) -> Lease:
+        """Fold an end, in effect at `ended_at_ms`; the lease that it ended is returned."""
+        lease = self._of_event(event)
+        del self._by_id[lease.lease_id]
         del self._by_address[lease.address]
+        self._reports.pop(lease.lease_id, None)
+        self._last_end_ms[lease.address] = ended_at_ms
         left = tuple(i for i in self._owner_ids(lease.owner) if i != event.lease)
         if left:
             self._by_owner[lease.owner] = left if len(left) > 1 else left[0]
@@ -122,3 +195,8 @@ class Leases:
     def _owner_ids(self, owner: str) -> tuple[int, ...]:
         found = self._by_owner[owner]
         return (found,) if isinstance(found, int) else found
+
+
+def _expiry(lease: Lease) -> tuple[int, int]:
+    assert lease.expires_at_ms is not None, "what is due has a time"
+    return lease.expires_at_ms, lease.lease_id

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.addresses import BITS, RangeSet, family_of, to_int
+from engine.addresses import BITS, Family, RangeSet, family_of, to_int
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import PoolCreated, PoolDeleted, PoolUpdated
 from engine.facts import Counts, Lease, Pool
 from engine.model import PoolSpec
+from projections.cooling import Cooling
 from projections.free_set import FreeSet
+from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 from projections.unpack import unpack_pool
 
@@ -18,21 +20,30 @@ SCHEMA_VERSION = 1
 
 
 class _Entry:
-    """A pool with its free set, and which state of the reservations that was made for."""
+    """A pool with its free set and its resting addresses.
 
-    __slots__ = ("free", "pool", "seen")
+    ``seen`` is the state of the reservations and quarantines that the free set was laid out for.
+    """
 
-    def __init__(self, pool: Pool, free: FreeSet, seen: int) -> None:
+    __slots__ = ("cooling", "free", "pool", "seen")
+
+    def __init__(self, pool: Pool, free: FreeSet, seen: tuple[int, int]) -> None:
         self.pool = pool
         self.free = free
+        self.cooling = Cooling()
         self.seen = seen
 
 
 class Pools:
     """All pools that have not gone, by name and by id."""
 
-    def __init__(self, reservations: Reservations) -> None:
+    def __init__(self, reservations: Reservations, quarantines: Quarantines) -> None:
         self._reservations = reservations
+        self._quarantines = quarantines
+        self._resting: set[int] = set()  # the pools in which anything rests
+        # Rest belongs to the address and not to the pool: what rests outside of every pool, with
+        # its family, goes to the pool that takes it in.
+        self._homeless: dict[tuple[Family, int], int] = {}
         self._by_name: dict[str, _Entry] = {}
         self._by_id: dict[int, _Entry] = {}
 
@@ -54,18 +65,81 @@ class Pools:
         return None if entry is None else entry.pool
 
     def free(self, pool_id: int) -> FreeSet:
-        """The free set of a pool, brought up to date with the reservations."""
+        """The free set of a pool, brought up to date with reservations and quarantines."""
         entry = self._by_id[pool_id]
         family = entry.pool.spec.family
-        if entry.seen != self._reservations.changes[family]:
-            entry.free.reshape(entry.pool.effective, self._reservations.closed(family))
-            entry.seen = self._reservations.changes[family]
+        if entry.seen != self._changes(family):
+            self._lay_out(entry)
         return entry.free
 
+    def _changes(self, family: Family) -> tuple[int, int]:
+        return self._reservations.changes[family], self._quarantines.changes[family]
+
+    def _closed(self, family: Family) -> RangeSet:
+        """What no pool gives out: reserved or quarantined."""
+        quarantined = self._quarantines.closed(family)
+        reserved = self._reservations.closed(family)
+        return reserved | quarantined if quarantined else reserved
+
+    def _lay_out(self, entry: _Entry) -> None:
+        family = entry.pool.spec.family
+        entry.free.reshape(entry.pool.effective, self._closed(family))
+        entry.seen = self._changes(family)
+
     def counts(self, pool_id: int) -> Counts:
-        """The buckets of a pool."""
+        """The buckets of a pool: each address is in the first that applies."""
         counts = self.free(pool_id).counts
-        return Counts(counts.total, counts.taken, 0, 0, counts.reserved, counts.free)
+        entry = self._by_id[pool_id]
+        cooling = len(entry.cooling)
+        aside = entry.pool.effective & self._quarantines.closed(entry.pool.spec.family)
+        aside_taken = entry.free.taken_within(aside)
+        aside_cooling = entry.cooling.within(aside)
+        return Counts(
+            total=counts.total,
+            leased=counts.taken - cooling,
+            quarantined=aside.size - (aside_taken - aside_cooling),
+            cooling=cooling - aside_cooling,
+            reserved=counts.reserved - (aside.size - aside_taken),
+            free=counts.free,
+        )
+
+    def resting(self, pool_id: int, value: int) -> int | None:
+        """Until when an address rests, or None if it does not."""
+        return self._by_id[pool_id].cooling.ready_ms(value)
+
+    def rested(self, pool_id: int, now_ms: int) -> Iterator[tuple[int, int]]:
+        """What has rested by `now_ms` and may be given out, longest idle first, with its time."""
+        entry = self._by_id[pool_id]
+        closed = self._closed(entry.pool.spec.family)
+        for resting in entry.cooling.until(now_ms):
+            if resting.value in entry.pool.effective and resting.value not in closed:
+                yield resting.value, resting.ready_ms
+
+    def advance(self, now_ms: int) -> None:
+        """Return what has rested by `now_ms` to the free ones."""
+        for pool_id in list(self._resting):
+            entry = self._by_id[pool_id]
+            for value in entry.cooling.take_rested(now_ms):
+                entry.free.give_back(value)
+            if not entry.cooling:
+                self._resting.discard(pool_id)
+        for key in [key for key, ready_ms in self._homeless.items() if ready_ms <= now_ms]:
+            del self._homeless[key]
+
+    def _settle(self, entry: _Entry) -> None:
+        """After the pool's addresses changed: what rests in it is what rests of them."""
+        pool = entry.pool
+        family = pool.spec.family
+        for resting in entry.cooling.all():
+            if resting.value not in pool.effective:
+                entry.cooling.remove(resting.value)
+                entry.free.give_back(resting.value)
+                self._homeless[family, resting.value] = resting.ready_ms
+        for key in [k for k in self._homeless if k[0] == family and k[1] in pool.effective]:
+            entry.free.take(key[1])
+            entry.cooling.add(key[1], self._homeless.pop(key))
+        if entry.cooling:
+            self._resting.add(pool.pool_id)
 
     def create(self, record: Record, event: PoolCreated) -> None:
         """Fold a creation: the position is the pool's id."""
@@ -73,10 +147,11 @@ class Pools:
             raise ContradictoryEvent(f"pool {event.name} is created twice")
         spec = _checked(event.name, unpack_pool(event, record.sealed.labels))
         pool = Pool(record.position, event.name, spec, spec.effective())
-        closed = self._reservations.closed(spec.family)
+        closed = self._closed(spec.family)
         free = FreeSet(spec.subnet.first, spec.family, pool.effective, closed)
-        entry = _Entry(pool, free, self._reservations.changes[spec.family])
+        entry = _Entry(pool, free, self._changes(spec.family))
         self._by_name[pool.name] = self._by_id[pool.pool_id] = entry
+        self._settle(entry)
 
     def update(self, record: Record, event: PoolUpdated) -> None:
         """Fold a change: the whole new definition."""
@@ -86,8 +161,8 @@ class Pools:
         if (event.pool.name, spec.subnet) != (old.name, old.spec.subnet) or old.terminating:
             raise ContradictoryEvent(f"pool {old.name} cannot be changed so")
         entry.pool = old._replace(spec=spec, effective=spec.effective())
-        entry.free.reshape(entry.pool.effective, self._reservations.closed(spec.family))
-        entry.seen = self._reservations.changes[spec.family]
+        self._lay_out(entry)
+        self._settle(entry)
 
     def delete(self, event: PoolDeleted, leases: int) -> None:
         """Fold a deletion: terminating while it has leases, else gone."""
@@ -108,17 +183,33 @@ class Pools:
             raise ContradictoryEvent(f"{lease.text} is not of pool {pool.name}")
         if lease.prefix_length != BITS[pool.spec.family]:
             raise ContradictoryEvent(f"{lease.text} is a block; format level 1 grants none")
+        if value in entry.cooling:
+            raise ContradictoryEvent(f"{lease.text} is granted while it rests")
+        if value in self._quarantines.closed(pool.spec.family):
+            raise ContradictoryEvent(f"{lease.text} is granted while it is quarantined")
         entry.free.take(value)
 
-    def give_back(self, lease: Lease, leases_left: int) -> None:
-        """Fold the end of a lease; a terminating pool goes with its last one."""
+    def give_back(self, lease: Lease, leases_left: int, ended_at_ms: int, now_ms: int) -> None:
+        """Fold the end of a lease, in effect at `ended_at_ms`: its address rests, or is free.
+
+        A terminating pool goes with its last lease.
+        """
         entry = self._by_id[lease.pool_id]
-        entry.free.give_back(to_int(lease.address))
+        value = to_int(lease.address)
+        ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
+        if ready_ms > now_ms:
+            entry.cooling.add(value, ready_ms)  # and stays taken meanwhile
+            self._resting.add(lease.pool_id)
+        else:
+            entry.free.give_back(value)
         self._forget_if_gone(entry, leases_left)
 
     def _forget_if_gone(self, entry: _Entry, leases: int) -> None:
         if entry.pool.terminating and leases == 0:
             del self._by_name[entry.pool.name], self._by_id[entry.pool.pool_id]
+            self._resting.discard(entry.pool.pool_id)
+            for resting in entry.cooling.all():
+                self._homeless[entry.pool.spec.family, resting.value] = resting.ready_ms
 
 
 def _checked(name: str, spec: PoolSpec) -> PoolSpec:

@@ -56,6 +56,13 @@ class Reservations:
             return []
         return [held for held in self if held.spec.ips.family == family and value in held.spec.ips]
 
+    def due(self, now_ms: int, limit: int) -> list[Reservation]:
+        """The reservations past their time, the longest overdue first."""
+        ends = [(held.ends_at_ms, held) for held in self._by_name.values()]
+        found = [(at, held) for at, held in ends if at is not None and at <= now_ms]
+        found.sort(key=lambda entry: (entry[0], entry[1].name))
+        return [held for _, held in found[:limit]]
+
     def kept_for(self, owner: str, family: Family) -> RangeSet:
         """What reservations keep for this owner."""
         ranges = RangeSet(family, ())

@@ -12,14 +12,16 @@ from engine import events as ev
 from engine.addresses import Address, Family, RangeSet, from_int
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
-from engine.facts import Counts, Lease, Pool, Reservation
+from engine.facts import Counts, Lease, Pool, Quarantine, Report, Reservation
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
 from projections.leases import Leases
 from projections.pools import Pools
+from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 
 SCHEMA_VERSION = 1
+_OVERDUE_MAX: Final = 512  # no decision needs more of one pool at once
 
 
 class LedgerState:
@@ -32,7 +34,8 @@ class LedgerState:
         self.ms = 0
         self.commands = CommandWindow()
         self.reservation_table = Reservations()
-        self.pool_table = Pools(self.reservation_table)
+        self.quarantine_table = Quarantines()
+        self.pool_table = Pools(self.reservation_table, self.quarantine_table)
         self.lease_table = Leases()
 
     def apply(self, record: Record) -> None:
@@ -41,6 +44,7 @@ class LedgerState:
         Raises:
             ContradictoryEvent: it says what cannot be, after what was folded before.
         """
+        self.pool_table.advance(record.ms)  # what has rested by now is free for this very event
         try:
             _HANDLERS[type(record.event)](self, record, record.event)
         except (KeyError, AssertionError, IntegrityError) as error:
@@ -127,6 +131,54 @@ class LedgerState:
         """The free address with exactly `n` free ones below it."""
         return self.pool_table.free(pool_id).nth(n)
 
+    def advance(self, now_ms: int) -> None:
+        """Show the state as of a time behind its last event: what has rested by then is free.
+
+        For a state that is only looked at. A writer's state moves with its events alone, since
+        its own clock may be ahead of the server's.
+        """
+        self.pool_table.advance(now_ms)
+
+    def resting(self, pool_id: int, value: int) -> int | None:
+        """Until when an address of a pool rests after its release, or None if it does not."""
+        return self.pool_table.resting(pool_id, value)
+
+    def rested(self, pool_id: int, now_ms: int) -> Iterable[tuple[int, int]]:
+        """The addresses that have rested by `now_ms`, longest idle first, with the time each had."""
+        return self.pool_table.rested(pool_id, now_ms)
+
+    def quarantined(self, family: Family) -> RangeSet:
+        """Everything of a family that is quarantined."""
+        return self.quarantine_table.closed(family)
+
+    def quarantines(self) -> Iterable[Quarantine]:
+        """All quarantines, by id."""
+        return self.quarantine_table
+
+    def conflict_on(self, lease_id: int) -> Report | None:
+        """The conflict that was reported on an active lease."""
+        return self.lease_table.report_on(lease_id)
+
+    def last_end_ms(self, address: Address) -> int:
+        """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
+        return self.lease_table.last_end_ms(address)
+
+    def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:
+        """The active leases of a pool that are past their time, the longest overdue first."""
+        return self.lease_table.due_in(pool_id, now_ms, _OVERDUE_MAX)
+
+    def leases_due(self, now_ms: int, limit: int) -> Sequence[Lease]:
+        """The active leases past their time, the longest overdue first."""
+        return self.lease_table.due(now_ms, limit)
+
+    def reservations_due(self, now_ms: int, limit: int) -> Sequence[Reservation]:
+        """The reservations past their time, the longest overdue first."""
+        return self.reservation_table.due(now_ms, limit)
+
+    def quarantines_due(self, now_ms: int, limit: int) -> Sequence[Quarantine]:
+        """The quarantines past their time, the longest overdue first."""
+        return self.quarantine_table.due(now_ms, limit)
+
 
 def _space_created(state: LedgerState, _record: Record, event: ev.SpaceCreated) -> None:
     if state.space is not None:
@@ -166,9 +218,33 @@ def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -
     state.pool_table.take(state.lease_table.grant(record, event))
 
 
-def _lease_ended(state: LedgerState, _record: Record, event: ev.LeaseEnded) -> None:
-    lease = state.lease_table.end(event)
-    state.pool_table.give_back(lease, state.lease_table.in_pool(lease.pool_id))
+def _lease_renewed(state: LedgerState, record: Record, event: ev.LeaseRenewed) -> None:
+    state.lease_table.renew(record, event)
+
+
+def _conflict_reported(state: LedgerState, record: Record, event: ev.ConflictReported) -> None:
+    state.lease_table.report(record, event)
+
+
+def _lease_ended(state: LedgerState, record: Record, event: ev.LeaseEnded) -> None:
+    effective_at_ms = record.header.effective_at_ms
+    ended_at_ms = record.ms if effective_at_ms is None else effective_at_ms
+    lease = state.lease_table.end(event, ended_at_ms)
+    left = state.lease_table.in_pool(lease.pool_id)
+    state.pool_table.give_back(lease, left, ended_at_ms, record.ms)
+
+
+def _quarantined(state: LedgerState, record: Record, event: ev.Quarantined) -> None:
+    state.quarantine_table.begin(record, event)
+
+
+def _quarantine_ended(state: LedgerState, _record: Record, event: ev.QuarantineEnded) -> None:
+    state.quarantine_table.end(event)
+
+
+def _level_raised(state: LedgerState, _record: Record, event: ev.LevelRaised) -> None:
+    assert state.space is not None, "a space begins with its creation"
+    state.space = state.space._replace(level=event.level)
 
 
 def _passed_over(_state: LedgerState, _record: Record, _event: ev.Informational) -> None:
@@ -179,6 +255,7 @@ def _passed_over(_state: LedgerState, _record: Record, _event: ev.Informational)
 _HANDLERS: Final[dict[type[Any], Callable[[LedgerState, Record, Any], None]]] = {
     ev.SpaceCreated: _space_created,
     ev.HistoryRestored: _history_restored,
+    ev.LevelRaised: _level_raised,
     ev.PoolCreated: _pool_created,
     ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool_deleted,
@@ -186,6 +263,10 @@ _HANDLERS: Final[dict[type[Any], Callable[[LedgerState, Record, Any], None]]] = 
     ev.ReservationUpdated: _reservation_updated,
     ev.ReservationDeleted: _reservation_deleted,
     ev.LeaseGranted: _lease_granted,
+    ev.LeaseRenewed: _lease_renewed,
     ev.LeaseEnded: _lease_ended,
+    ev.ConflictReported: _conflict_reported,
+    ev.Quarantined: _quarantined,
+    ev.QuarantineEnded: _quarantine_ended,
     ev.Informational: _passed_over,
 }

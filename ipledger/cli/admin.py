@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import click
 
-from ipledger.cli.settings import Settings, options, pass_settings
-from ipledger.cli.show import emit, fields, table
+from ipledger.cli.settings import Settings, VerbGroup, global_options, verb
+from ipledger.cli.show import emit, fields, write
+from ipledger.cli.views import space_table
 
 
-@click.group()
+@click.group(cls=VerbGroup)
+@global_options
 def space() -> None:
     """Address spaces: what others call VRF, scope or tenant."""
 
 
-@space.command("create")
+@verb("create", within=space, examples=("ipledger space create blue",))
 @click.argument("name")
-@options
-@pass_settings
 def space_create(settings: Settings, name: str) -> None:
-    """Make a new address space. (`default` is made on its first use.)"""
+    """Make a new address space; `default` is made on its first use."""
     from engine.errors import Refusal, Refused
     from engine.names import check_name
+    from ipledger.views import space_view
 
     settings.space = check_name(name, "space")
     with settings.open() as ledger:
@@ -28,46 +29,42 @@ def space_create(settings: Settings, name: str) -> None:
             hint = "see `ipledger get spaces`"
             raise Refused(Refusal("exists", f"space {name} exists", hint, name))
         assert ledger.state.space is not None, "it was created just now"
-        data = {"name": name, "space_id": ledger.state.space.space_id.hex(),
-                "position": ledger.position}  # fmt: skip
-        emit(settings.output, {"items": [data]}, f"space/{name} created")
+        created = space_view(
+            name, ledger.state.space.space_id, ledger.position, ledger.state.generation
+        )
+    emit(settings.output, {"items": [created]}, f"space/{name} created")
 
 
-@space.command("list")
-@options
-@pass_settings
+@verb("list", within=space)
 def space_list(settings: Settings) -> None:
-    """List the spaces of the server."""
+    """List the spaces of the server, as `get spaces` does."""
     from ipledger.spaces import list_spaces
 
     items = list_spaces(settings)
-    rows = [(i["name"], i["space_id"], i["position"], i["generation"]) for i in items]
-    emit(settings.output, {"items": items}, table(["name", "id", "position", "gen"], rows))
+    emit(settings.output, {"items": items}, space_table(items))
 
 
-@space.command("forget")
+@verb("forget", within=space, examples=("ipledger space forget blue",))
 @click.argument("name")
-@options
-@pass_settings
 def space_forget(settings: Settings, name: str) -> None:
-    """Forget what this machine has seen of a space, so that another one is accepted.
+    """Forget what this machine has seen of a space.
 
-    For when a space was replaced on purpose. The stream is not touched.
+    For when a space was replaced on purpose: another one is then accepted. The stream is not
+    touched.
     """
     from ipledger.spaces import forget_space
 
     did = "forgotten" if forget_space(settings, name) else "nothing was remembered"
-    emit(settings.output, {"items": [{"name": name, "result": did}]}, f"space/{name} {did}")
+    emit(settings.output, {"items": [{"name": name, "result": did}]}, f"space/{name}: {did}")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
+@global_options
 def embedded() -> None:
     """The private server that is used when there is no URL."""
 
 
-@embedded.command("status")
-@options
-@pass_settings
+@verb("status", within=embedded)
 def embedded_status(settings: Settings) -> None:
     """Say whether the embedded server runs, and where its data is."""
     from ipledger.embedded import paths_for, status
@@ -85,11 +82,12 @@ def embedded_status(settings: Settings) -> None:
     emit(settings.output, data, fields(data.items()))
 
 
-@embedded.command("stop")
-@options
-@pass_settings
+@verb("stop", within=embedded)
 def embedded_stop(settings: Settings) -> None:
-    """Stop the embedded server; its data stays, and the next command starts it again."""
+    """Stop the embedded server; its data stays.
+
+    The next command that needs it starts it again.
+    """
     from ipledger.embedded import stop
 
     stopped = stop(settings.home)
@@ -97,12 +95,12 @@ def embedded_stop(settings: Settings) -> None:
     emit(settings.output, {"stopped": stopped}, human)
 
 
-@click.command()
+@click.command(epilog='\b\nFor bash, in ~/.bashrc:\n  eval "$(ipledger completion bash)"')
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell.
 
-    For bash: eval "$(ipledger completion bash)"
+    It completes commands, options, kinds of things, and the names of pools.
     """
     from click.shell_completion import get_completion_class
 
@@ -110,4 +108,4 @@ def completion(shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None, "the choice allows only shells that click knows"
-    click.echo(found(root, {}, "ipledger", "_IPLEDGER_COMPLETE").source())
+    write(found(root, {}, "ipledger", "_IPLEDGER_COMPLETE").source())

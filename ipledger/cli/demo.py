@@ -12,16 +12,16 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from importlib.resources import files
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 import click
 
 from engine.errors import LedgerError
 from ipledger.cli.settings import Settings, pass_settings
+
+SEED: Final = Path(__file__).parents[1] / "seed"
 
 _REDIS_NODE: Final = """\
 apiVersion: spiderpool.spidernet.io/v2beta1
@@ -131,7 +131,7 @@ CHAPTERS: Final = (
 class _Tee(io.TextIOBase):
     """Shows what is written, and keeps it."""
 
-    def __init__(self, shown: io.TextIOBase, kept: io.StringIO) -> None:
+    def __init__(self, shown: TextIO, kept: io.StringIO) -> None:
         self._shown = shown
         self._kept = kept
 
@@ -147,30 +147,31 @@ class _Tee(io.TextIOBase):
 @click.option("--keep", is_flag=True, help="Keep the directory, to look around in it afterwards.")
 @pass_settings
 def demo(settings: Settings, keep: bool) -> int:  # noqa: FBT001 - click passes it by name
-    """Walk through Spiderpool's page on reserved IPs on an embedded server, then clean up."""
+    """Walk through Spiderpool's page on reserved IPs.
+
+    An embedded server is started in a directory of its own; both are gone afterwards.
+    """
     directory = Path(tempfile.mkdtemp(prefix="ipledger-demo-"))
-    before = {name: os.environ.get(name) for name in ("IPLEDGER_HOME", "IPLEDGER_URL")}
+    # Whatever the user has set up is not for the demo to touch, nor to be misled by.
+    before = {name: value for name, value in os.environ.items() if name.startswith("IPLEDGER_")}
     here = Path.cwd()
     try:
         _write_manifests(directory)
-        os.environ.pop("IPLEDGER_URL", None)
+        for name in before:
+            del os.environ[name]
         os.environ["IPLEDGER_HOME"] = str(directory / "home")
         os.chdir(directory)
         return _walk(directory, settings.server)
     finally:
         os.chdir(here)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        os.environ.pop("IPLEDGER_HOME", None)
+        os.environ.update(before)
         _clean_up(directory, keep=keep)
 
 
 def _write_manifests(directory: Path) -> None:
-    for manifest in files("ipledger").joinpath("seed").iterdir():
-        if manifest.name.endswith(".yaml"):
-            (directory / manifest.name).write_text(manifest.read_text("utf-8"), "utf-8")
+    for manifest in SEED.glob("*.yaml"):
+        shutil.copy(manifest, directory)
     (directory / "redis-node.yaml").write_text(_REDIS_NODE, "utf-8")
 
 
@@ -217,11 +218,11 @@ def _run(command: str) -> tuple[int, str]:
 
     click.echo(f"$ {command}")
     kept = io.StringIO()
-    out: Sequence[_Tee] = [_Tee(stream, kept) for stream in (sys.stdout, sys.stderr)]  # type: ignore[arg-type]
-    with redirect_stdout(out[0]), redirect_stderr(out[1]):
+    # Both streams are shown on one, so that a redirected demo still tells what came after what.
+    out: Any = _Tee(sys.stdout, kept)
+    with redirect_stdout(out), redirect_stderr(out):
         code = run(shlex.split(command)[1:])
-        out[0].flush()
-        out[1].flush()
+        out.flush()
     if code:
         click.echo(f"(exit code {code})")
     return code, kept.getvalue()

@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import EXIT_CODES, InvalidInput
-from ipledger.cli.settings import Settings, options, pass_settings
-from ipledger.cli.show import emit, fields
+from engine.errors import EXIT_CODES, IntegrityError, InvalidInput, SpaceReplaced
+from ipledger.cli.settings import Settings, verb
+from ipledger.cli.show import emit, fields, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engine.reading import HighWater
+    from engine.stream import Stream
     from ipledger.diagnosis import Diagnosis
+    from ipledger.high_water import HighWaterFile
     from ipledger.servers import Server
 
 
-@click.command()
+@verb(
+    examples=(
+        "ipledger doctor",
+        "ipledger doctor --accept-rollback --void-through 4711 --reason 'backup of noon'",
+    )
+)
 @click.option(
     "--accept-rollback",
     is_flag=True,
@@ -25,17 +33,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--void-through",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="POSITION",
     help="With --accept-rollback: the highest position that anybody has seen.",
 )
-@options
-@pass_settings
 def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) -> int:  # noqa: FBT001 - click passes it by name
-    """Check the server, the whole history, and that it is the one seen before.
+    """Check the server and the whole history; say what to do.
 
-    Exit code 8 means that something is wrong; nothing is changed unless --accept-rollback is
-    given. After that, say why with --reason.
+    Exit code 8 means that something is wrong; then it is said what can be done. Nothing is
+    changed unless --accept-rollback is given, with --void-through and --reason.
     """
     from contextlib import closing
 
@@ -46,19 +52,16 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
             "--accept-rollback needs --void-through and --reason",
             "run `ipledger doctor` alone first: it names the lowest position to void through",
         )
+    if void_through is not None and not accept_rollback:
+        message = "--void-through voids nothing without --accept-rollback"
+        raise InvalidInput(message, "leave it out to have a look only")
     server, endpoint = open_server(settings)
     with closing(server):
-        found, aside = _examine(
-            settings, server, endpoint, void_through if accept_rollback else None
-        )
+        found, aside = _examine(settings, server, endpoint, void_through)
         data = _report(settings, server, found)
-        if aside is not None:
-            data["set_aside"] = str(aside)
+        data["set_aside"] = None if aside is None else str(aside)
         data["durability"] = _durability(server)
-    human = fields((key.replace("_", " "), value) for key, value in data.items())
-    if found.trouble is not None:
-        human += f"\n\n{_way_home(settings, found)}"
-    emit(settings.output, data, human)
+    emit(settings.output, data, _human(data, found))
     return 0 if found.trouble is None else EXIT_CODES["integrity"]
 
 
@@ -67,18 +70,18 @@ def _examine(
 ) -> tuple[Diagnosis, Path | None]:
     """Diagnose; with `void_through` also accept what is left, and diagnose again."""
     from ipledger import servers
-    from ipledger.diagnosis import accept_rollback, diagnose
+    from ipledger.diagnosis import accept_rollback
     from ipledger.high_water import HighWaterFile
 
     stream = servers.open_stream(server, settings.space)
     memory = HighWaterFile(settings.states, endpoint, settings.space)
-    found = diagnose(stream, memory.load())
+    found = _diagnose(settings, stream, memory)
     if void_through is None:
         return found, None
     aside = settings.states / f"aside-{settings.space}-{found.kept.position + 1}.jsonl"
     count = accept_rollback(
         stream,
-        found,
+        found._replace(trouble=None) if found.digest else found,  # the stream itself is sound
         void_through=void_through,
         actor=settings.who,
         reason=settings.reason or "",
@@ -86,7 +89,29 @@ def _examine(
     )
     memory.forget()  # what this machine remembers is of the history that was given up
     with settings.open():  # which begins to remember the one that was accepted
-        return diagnose(stream, memory.load()), aside if count else None
+        return _diagnose(settings, stream, memory), aside if count else None
+
+
+def _diagnose(settings: Settings, stream: Stream, memory: HighWaterFile) -> Diagnosis:
+    """What is wrong with the stream, or else with what this machine remembers of it.
+
+    Raises:
+        Refused: there is no such space, and none was ever seen.
+    """
+    from ipledger.diagnosis import diagnose
+    from ipledger.spaces import no_such_space
+
+    remembered: HighWater | None = None
+    forgotten: IntegrityError | None = None
+    try:
+        remembered = memory.load()
+    except IntegrityError as error:
+        forgotten = error
+    found = diagnose(stream, remembered)
+    never_seen = remembered is None and forgotten is None
+    if found.head.position == 0 and never_seen and settings.space != "default":
+        raise no_such_space(settings.space)
+    return found if found.trouble else found._replace(trouble=forgotten)
 
 
 def _report(settings: Settings, server: Server, found: Diagnosis) -> dict[str, Any]:
@@ -109,8 +134,8 @@ def _report(settings: Settings, server: Server, found: Diagnosis) -> dict[str, A
 def _hint(settings: Settings, found: Diagnosis) -> str:
     assert found.trouble is not None, "asked only when something is wrong"
     name = settings.space
-    if found.trouble.__class__.__name__ == "SpaceReplaced":
-        return found.trouble.hint
+    if isinstance(found.trouble, SpaceReplaced) or found.digest:
+        return found.trouble.hint  # the stream is sound: what we remember is not of it
     if found.kept.position == 0 and found.head.position == 0:
         return f"restore a backup; or accept the loss with `ipledger space forget {name}`"
     if found.kept.position == 0:
@@ -124,17 +149,23 @@ def _hint(settings: Settings, found: Diagnosis) -> str:
     )
 
 
-def _way_home(settings: Settings, found: Diagnosis) -> str:
-    """What an operator can do, in full."""
-    lines = [f"What now: {_hint(settings, found)}"]
-    if found.kept.position:
+def _human(data: dict[str, Any], found: Diagnosis) -> str:
+    """The report for a person: the verdict last, where the eye is."""
+    shown = [
+        (key.replace("_", " "), value) for key, value in data.items()
+        if key not in {"trouble", "hint"} and (value is not None or key != "set_aside")
+    ]  # fmt: skip
+    if found.trouble is None:
+        return f"{fields(shown)}\n\nAll is well."
+    lines = [f"Trouble: {plain(data['trouble'])}", f"What now: {plain(data['hint'])}"]
+    if found.kept.position and not found.digest:
         lost = found.head.position - found.kept.position
         lines.append(
             f"Accepting keeps positions 1 to {found.kept.position}; what stands behind them "
             f"(up to {lost} entries) is saved to a file and removed."
         )
         lines.append("Stop all writers first, and use the highest position any client has seen.")
-    return "\n".join(lines)
+    return f"{fields(shown)}\n\n" + "\n".join(lines)
 
 
 def _durability(server: Server) -> str:

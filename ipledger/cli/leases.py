@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
 from engine.errors import EXIT_CODES, InvalidInput, LedgerError
-from ipledger.cli.settings import Settings, options, pass_settings
-from ipledger.cli.show import emit, error_json, plain, table
+from ipledger.cli.complete import complete_pool
+from ipledger.cli.settings import Settings, verb
+from ipledger.cli.show import emit, error_json, plain, plain_lines, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from engine.facts import Lease
     from ipledger.ledger import Ledger
     from ipledger.operations import Allocated, Operation
+
+_FOR_FILES = ("ttl", "labels", "cluster")
+MARKS = ("namespace", "workload")
+_LEASE_DIGITS_MAX = 18
+
+
+class Asked(TypedDict):
+    """The options of `allocate`, but for its files."""
+
+    pools: tuple[str, ...]
+    owner: str | None
+    interface: str | None
+    uid: str | None
+    addresses: tuple[str, ...]
+    count: int | None
+    ttl: str | None
+    labels: tuple[str, ...]
+    cluster: str | None
+
+
+class Chosen(TypedDict):
+    """The options of `release`: which of an owner's leases."""
+
+    owner: str | None
+    interface: str | None
+    address: str | None
+    labels: tuple[str, ...]
 
 
 def read_labels(texts: Sequence[str]) -> dict[str, str]:
@@ -27,25 +55,24 @@ def read_labels(texts: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals or not key or key in labels:
-            shown = text if len(text) < 60 else f"{text[:57]}..."
-            message = f"label {shown!r} is not KEY=VALUE, or is given twice"
-            raise InvalidInput(message, "for example --label node=n7")
+        shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
+        if not equals or not key:
+            raise InvalidInput(f"label {shown} is not KEY=VALUE", "for example --label node=n7")
+        if key in labels:
+            raise InvalidInput(f"label {shown}: its key is given twice", "a key has one value")
         labels[key] = value
     return labels
 
 
-def pool_name(ledger: Ledger, pool_id: int) -> str:
-    """The name of a pool, also of one that is gone."""
-    pool = ledger.state.pool_of(pool_id)
-    return pool.name if pool is not None else f"#{pool_id}"
-
-
-def lease_views(ledger: Ledger, leases: Sequence[Lease]) -> list[dict[str, Any]]:
-    """Leases in their JSON shape."""
+def lease_views(ledger: Ledger, leases: Iterable[Lease]) -> list[dict[str, Any]]:
+    """Leases in their JSON shape, also those of a pool that is gone."""
     from ipledger.views import lease_view
 
-    return [lease_view(held, pool_name(ledger, held.pool_id), ledger.space) for held in leases]
+    names = {pool.pool_id: pool.name for pool in ledger.state.pools()}
+    return [
+        lease_view(held, names.get(held.pool_id) or f"#{held.pool_id}", ledger.space)
+        for held in leases
+    ]
 
 
 def lease_table(views: Sequence[dict[str, Any]]) -> str:
@@ -62,7 +89,8 @@ def address_text(view: dict[str, Any]) -> str:
     """The address, with its prefix length only when it is a block."""
     whole = 128 if ":" in view["address"] else 32
     length = view["prefix_length"]
-    return view["address"] if length == whole else f"{view['address']}/{length}"
+    address: str = view["address"]
+    return address if length == whole else f"{address}/{length}"
 
 
 def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
@@ -78,56 +106,86 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     return [*held, *answer.granted]
 
 
-@click.command()
+@verb(
+    examples=(
+        "ipledger allocate --pool web --owner c1/default/web-0",
+        "ipledger allocate --pool web,spare --owner c1/default/web-1 --ttl 1h",
+        "ipledger allocate --pool web --pool web-v6 --owner c1/default/web-2",
+        "ipledger allocate -f deployment.yaml",
+    )
+)
 @click.option(
     "--pool",
     "pools",
     multiple=True,
     metavar="A[,B]",
+    shell_complete=complete_pool,
     help="Pool; B if A is exhausted. Repeat it for addresses from both at once.",
 )
-@click.option("--owner", help="Who holds it: for a pod, CLUSTER/NAMESPACE/NAME.")
-@click.option("--interface", help="The owner's interface [eth0].")
-@click.option("--uid", help="The owner's incarnation; another one supersedes its lease.")
-@click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="This very address.")
+@click.option("--owner", metavar="OWNER", help="Who holds it: for a pod, CLUSTER/NAMESPACE/NAME.")
+@click.option("--interface", metavar="NAME", help="The owner's interface [eth0].")
 @click.option(
-    "--count", type=int, default=1, metavar="N", help="Bring the owner to N addresses [1]."
+    "--uid", metavar="UID", help="The owner's incarnation; another one supersedes its lease."
 )
-@click.option("--ttl", metavar="TIME", help="How long the lease lasts, such as 1h.")
-@click.option("--label", "labels", multiple=True, metavar="K=V", help="A label; repeatable.")
-@click.option("--cluster", envvar="IPLEDGER_CLUSTER", help="Which cluster asks.")
+@click.option(
+    "--ip", "addresses", multiple=True, metavar="ADDRESS", help="This very address; repeatable."
+)
+@click.option(
+    "--count", type=int, metavar="N", help="Bring the owner to N addresses from each --pool [1]."
+)
+@click.option(
+    "--ttl", metavar="TIME", help="How long the lease lasts, such as 1h [the pool's lease time]."
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A label of the lease; repeatable.",
+)
+@click.option(
+    "--cluster",
+    metavar="NAME",
+    envvar="IPLEDGER_CLUSTER",
+    help="Which cluster asks (IPLEDGER_CLUSTER).",
+)
 @click.option(
     "-f",
     "--filename",
     "paths",
     multiple=True,
     metavar="FILE|DIR|-",
+    type=click.Path(),
     help="Workloads with the annotation ipam.spidernet.io/ippool: a lease a replica.",
 )
-@options
-@pass_settings
-def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Any) -> int:
-    """Give addresses to an owner, or a lease to each replica of a workload (-f)."""
+def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Asked]) -> int:
+    """Give addresses to an owner, or to a workload's replicas (-f).
+
+    An owner who asks again gets what it holds. Exit code 5: all addresses are used out.
+    """
+    context = click.get_current_context()
     if paths:
-        if asked["pools"] or asked["owner"]:
-            raise click.UsageError("give either -f, or --pool and --owner")
+        if any(value not in {None, ()} for name, value in asked.items() if name not in _FOR_FILES):
+            raise click.UsageError("with -f, the manifest says which pools and owners", context)
         return _allocate_files(settings, paths, asked)
-    if not asked["pools"] or not asked["owner"]:
-        raise click.UsageError("name a --pool and an --owner, or give -f FILE")
+    if not asked["pools"] or asked["owner"] is None:
+        raise click.UsageError("name a --pool and an --owner, or give -f FILE", context)
+    from engine.model import DEFAULT_INTERFACE
+
+    interface = DEFAULT_INTERFACE if asked["interface"] is None else asked["interface"]
     options_given = _asked(asked)
     with settings.open() as ledger:
         answer = ledger.allocate(
-            asked["pools"], asked["owner"],
-            interface=asked["interface"] or "eth0", uid=asked["uid"],
-            addresses=asked["addresses"], count=asked["count"],
+            asked["pools"], asked["owner"], interface=interface, uid=asked["uid"],
+            addresses=asked["addresses"], count=1 if asked["count"] is None else asked["count"],
             **options_given, **settings.claims(),
         )  # fmt: skip
         views = lease_views(ledger, _all_leases(ledger, answer))
-        emit(settings.output, {"leases": views}, lease_table(views), "leases")
+    emit(settings.output, {"leases": views}, lease_table(views), ["leases"])
     return 0
 
 
-def _asked(asked: dict[str, Any]) -> dict[str, Any]:
+def _asked(asked: Asked) -> dict[str, Any]:
     from ipledger.durations import parse_duration
 
     return {
@@ -137,32 +195,13 @@ def _asked(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _allocate_files(settings: Settings, paths: tuple[str, ...], asked: dict[str, Any]) -> int:
+def _allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> int:
     """One lease a replica, each on its own; the exit code says if any was refused."""
-    from ipledger import operations
-    from ipledger.cli.manifest import read_files
-
-    parsed = read_files(paths)
-    if parsed.objects or not parsed.workloads:
-        hint = "use `ipledger apply -f` for pools and reservations"
-        raise InvalidInput("allocate -f takes workloads only", hint)
     given = _asked(asked)
-    owners: list[str] = []
-    wanted: list[Operation[Allocated]] = []
-    for workload in parsed.workloads:
-        for owner in workload.owners():
-            labels = {**workload.labels, **given["labels"]}
-            # A command id names one command: each replica's is made from it.
-            step = None if settings.command_id is None else f"{settings.command_id}/{owner}"
-            owners.append(owner)
-            wanted.append(operations.allocate(
-                list(workload.groups), owner, interface=workload.interface,
-                ttl_s=given["ttl_s"], cluster=given["cluster"], labels=labels,
-                command_id=step, reason=settings.reason,
-            ))  # fmt: skip
+    owners, wanted = _wishes(settings, paths, given)
     with settings.open() as ledger:
         answers = ledger.run_all(wanted)
-        leases: list[dict[str, Any]] = []
+        granted: list[Lease] = []
         refused: list[dict[str, Any]] = []
         worst = 0
         for owner, answer in zip(owners, answers, strict=True):
@@ -172,58 +211,100 @@ def _allocate_files(settings: Settings, paths: tuple[str, ...], asked: dict[str,
                 code = EXIT_CODES[answer.kind]
                 worst = max(worst, code if code >= EXIT_CODES["unavailable"] else 5)
             else:
-                leases += lease_views(ledger, _all_leases(ledger, answer))
-        human = lease_table(leases) if leases else ""
-        for entry in refused:
-            human += f"\n{entry['owner']}: refused: {plain(entry['error']['message'])}"
-        emit(settings.output, {"leases": leases, "refused": refused}, human.lstrip(), "leases")
+                granted += _all_leases(ledger, answer)
+        leases = lease_views(ledger, granted)
+    lines = [lease_table(leases)] if leases else []
+    lines += [f"{r['owner']}: refused: {plain(r['error']['message'])}" for r in refused]
+    data = {"leases": leases, "refused": refused}
+    emit(settings.output, data, plain_lines("\n".join(lines)), ["leases", "refused"])
     return worst
 
 
-@click.command()
+def _wishes(
+    settings: Settings, paths: tuple[str, ...], given: dict[str, Any]
+) -> tuple[list[str], list[Operation[Allocated]]]:
+    """Each replica of the files' workloads, and what is asked for it.
+
+    Raises:
+        InvalidInput: the files cannot be understood, or hold something else.
+    """
+    from ipledger import operations
+    from ipledger.cli.manifest import read_files
+
+    parsed = read_files(paths)
+    if parsed.objects or not parsed.workloads:
+        hint = "use `ipledger apply -f` for pools and reservations"
+        raise InvalidInput("allocate -f takes workloads only", hint)
+    owners: list[str] = []
+    wanted: list[Operation[Allocated]] = []
+    for workload in parsed.workloads:
+        # The marks by which `delete -f` finds the leases again are not for --label to change.
+        marks = {name: workload.labels[name] for name in MARKS}
+        labels = {**workload.labels, **given["labels"], **marks}
+        for owner in workload.owners():
+            # A command id names one command: each replica's is made from it.
+            step = None if settings.command_id is None else f"{settings.command_id}/{owner}"
+            owners.append(owner)
+            wanted.append(operations.allocate(
+                list(workload.groups), owner, interface=workload.interface,
+                ttl_s=given["ttl_s"], cluster=given["cluster"],
+                labels=labels, command_id=step, reason=settings.reason,
+            ))  # fmt: skip
+    return owners, wanted
+
+
+@verb(
+    examples=(
+        "ipledger release 17",
+        "ipledger release --owner c1/default/web-0",
+        "ipledger release --owner c1/default/web-0 --ip 172.18.40.41",
+    )
+)
 @click.argument("leases", nargs=-1, metavar="[LEASE]...")
-@click.option("--owner", help="End what this owner holds.")
-@click.option("--interface", help="… on this interface only.")
-@click.option("--ip", "address", metavar="ADDRESS", help="… or this address of the owner's.")
-@click.option("--label", "labels", multiple=True, metavar="K=V", help="… with this label.")
-@options
-@pass_settings
-def release(
-    settings: Settings,
-    leases: tuple[str, ...],
-    owner: str | None,
-    interface: str | None,
-    address: str | None,
-    labels: tuple[str, ...],
-) -> None:
-    """End leases: by number, or all of an owner's. One that has ended already is no error."""
+@click.option("--owner", metavar="OWNER", help="End all that this owner holds.")
+@click.option("--interface", metavar="NAME", help="Only what it holds on this interface.")
+@click.option("--ip", "address", metavar="ADDRESS", help="Only this address of it.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only what has this label; repeatable.",
+)
+def release(settings: Settings, /, leases: tuple[str, ...], **chosen: Unpack[Chosen]) -> None:
+    """End leases: by number, or an owner's.
+
+    One that has ended already is no error.
+    """
+    context = click.get_current_context()
+    owner, address = chosen["owner"], chosen["address"]
+    if leases and any(value not in {None, ()} for value in chosen.values()):
+        raise click.UsageError("name either LEASEs or an --owner", context)
+    if not leases and owner is None and address is None:
+        raise click.UsageError("name a LEASE or an --owner", context)
+    if address is not None and chosen["labels"]:
+        raise click.UsageError("an address needs no --label beside it", context)
     ids = [_lease_id(text) for text in leases]
-    if not ids and owner is None and address is None:
-        raise click.UsageError("name a LEASE or an --owner")
     with settings.open() as ledger:
         answer = ledger.release(
-            *ids, owner=owner, interface=interface, address=address,
-            labels=read_labels(labels), **settings.claims(),
+            *ids, owner=owner, interface=chosen["interface"], address=address,
+            labels=read_labels(chosen["labels"]), **settings.claims(),
         )  # fmt: skip
-        ended = set(answer.leases)
-        items = [{"lease": lease, "result": "released"} for lease in answer.leases]
-        items += [
-            {"lease": lease, "result": "already released"}
-            for lease in dict.fromkeys(ids) if lease not in ended
-        ]  # fmt: skip
-        human = "\n".join(f"lease/{i['lease']} {i['result']}" for i in items)
-        if not items:
-            human = f"{owner} holds nothing: nothing to release"
-        emit(settings.output, {"items": items, "position": ledger.position}, plain_lines(human))
-
-
-def plain_lines(text: str) -> str:
-    """Several lines, each free of control characters."""
-    return "\n".join(plain(line) for line in text.split("\n"))
+        position = ledger.position
+    ended = set(answer.leases)
+    items = [{"lease": lease, "result": "released"} for lease in answer.leases]
+    items += [
+        {"lease": lease, "result": "already released"}
+        for lease in dict.fromkeys(ids) if lease not in ended
+    ]  # fmt: skip
+    human = "\n".join(f"lease/{i['lease']} {i['result']}" for i in items)
+    if not items:
+        human = f"{plain(owner)} holds nothing of that: nothing to release"
+    emit(settings.output, {"items": items, "position": position}, human)
 
 
 def _lease_id(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        message = f"{plain(text[:40])!r} is not a lease"
-        raise InvalidInput(message, "a lease is the number that `allocate` printed")
+    if not text.isascii() or not text.isdigit() or len(text) > _LEASE_DIGITS_MAX:
+        shown = repr(text if len(text) <= 40 else f"{text[:37]}...")
+        raise InvalidInput(f"{shown} is not a lease", "it is the number that `allocate` printed")
     return int(text)

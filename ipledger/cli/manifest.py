@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.errors import InvalidInput, Refusal, Refused
-from ipledger.cli.settings import Settings, options, pass_settings
+from engine.errors import InvalidInput, LedgerError, Refusal, Refused
+from ipledger.cli.complete import complete_kind, complete_name
+from ipledger.cli.kinds import find_object
+from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain
 
 if TYPE_CHECKING:
+    from engine.commands import Target
+    from engine.facts import Lease
     from ipledger.ledger import Ledger
     from ipledger.manifests import Parsed, Workload
 
-_KINDS = {
-    "pool": "pool", "pools": "pool", "reservation": "reservation", "reservations": "reservation",
-}  # fmt: skip
+Item = dict[str, str | None]
+
+_DELETABLE = ("pools", "reservations")
 
 
 def read_files(paths: Sequence[str]) -> Parsed:
@@ -30,45 +34,72 @@ def read_files(paths: Sequence[str]) -> Parsed:
     """
     from ipledger.manifests import parse, read_sources
 
-    parsed = parse(read_sources(paths, sys.stdin.read))
+    parsed = parse(read_sources(paths, _read_stdin))
     for warning in parsed.warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
     return parsed
 
 
-@click.command()
-@click.option("-f", "--filename", "paths", multiple=True, required=True, metavar="FILE|DIR|-",
-              help="Manifests; several documents a file, several -f.")  # fmt: skip
-@options
-@pass_settings
+def _read_stdin() -> str:
+    """Standard input as UTF-8, whatever the locale says; no more of it than may be used."""
+    from ipledger.manifests.sources import SOURCE_BYTES_MAX
+
+    if sys.stdin is None:
+        raise InvalidInput("<stdin>: it is closed", "give a file, or pipe manifests in")
+    content: bytes = sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
+    if len(content) > SOURCE_BYTES_MAX:
+        why = f"it is larger than {SOURCE_BYTES_MAX // 1024**2} MiB"
+        raise InvalidInput(f"<stdin>: {why}", "split it into several files")
+    return content.decode("utf-8-sig")
+
+
+@verb(examples=("ipledger apply -f pools.yaml", "kubectl get sp,sr -o yaml | ipledger apply -f -"))
+@click.option(
+    "-f",
+    "--filename",
+    "paths",
+    multiple=True,
+    required=True,
+    metavar="FILE|DIR|-",
+    type=click.Path(),
+    help="Manifests, several documents a file; repeatable.",
+)
 def apply(settings: Settings, paths: tuple[str, ...]) -> None:
-    """Create or change pools and reservations from manifests, all in one commit or none."""
+    """Create or change what manifests define, in one commit or none.
+
+    Manifests are those of Spiderpool, as they are, or our own kinds.
+    """
     parsed = read_files(paths)
     if parsed.workloads:
-        kind = parsed.workloads[0].kind
-        message = f"kind {kind} is not applied here: it asks for addresses"
+        first = parsed.workloads[0]
+        message = f"{first.kind} {first.name} is not applied: it asks for addresses"
         raise InvalidInput(message, "use `ipledger allocate -f` for it")
     with settings.open() as ledger:
         applied = ledger.apply(*parsed.objects, **settings.claims())
-        items = [{"kind": k, "name": n, "result": did} for k, n, did in applied]
-        human = "\n".join(f"{k}/{n} {did}" for k, n, did in applied)
-        emit(settings.output, {"items": items, "position": ledger.position}, human)
+        position = ledger.position
+    items: list[Item] = [{"kind": kind, "name": name, "result": did} for kind, name, did in applied]
+    _emit_items(settings, items, position)
 
 
-@click.command()
-@click.argument("kind", required=False)
-@click.argument("names", nargs=-1)
+@verb(
+    examples=(
+        "ipledger delete -f pools.yaml --ignore-not-found",
+        "ipledger delete pool web spare",
+        "ipledger delete reservation printers",
+    )
+)
+@click.argument("kind", required=False, shell_complete=complete_kind)
+@click.argument("names", nargs=-1, shell_complete=complete_name)
 @click.option(
     "-f",
     "--filename",
     "paths",
     multiple=True,
     metavar="FILE|DIR|-",
+    type=click.Path(),
     help="Delete what these manifests define; workloads give back their leases.",
 )
 @click.option("--ignore-not-found", is_flag=True, help="What is not there is no error.")
-@options
-@pass_settings
 def delete(
     settings: Settings,
     kind: str | None,
@@ -76,67 +107,130 @@ def delete(
     paths: tuple[str, ...],
     ignore_not_found: bool,  # noqa: FBT001 - click passes it by name
 ) -> None:
-    """Delete pools and reservations: by manifest (-f), or `delete pool|reservation NAME…`."""
-    from engine.commands import PutPool, Target
+    """Delete pools and reservations, by manifest or by name.
 
+    A pool with leases is terminating: it gives out nothing, and is gone with its last lease.
+    """
     if bool(paths) == bool(kind):
-        raise click.UsageError("name what to delete: either -f FILE, or KIND NAME…")
-    if paths:
-        parsed = read_files(paths)
-        workloads: Sequence[Workload] = parsed.workloads
-        targets = [
-            Target("pool" if isinstance(o, PutPool) else "reservation", o.name)
-            for o in parsed.objects
-        ]
+        message = "name what to delete: either -f FILE, or KIND NAME…"
+        raise click.UsageError(message, click.get_current_context())
+    workloads: Sequence[Workload] = ()
+    if kind:
+        targets = _named(kind, names)
     else:
-        if kind not in _KINDS or not names:
-            raise click.UsageError("use: delete pool NAME… or delete reservation NAME…")
-        workloads = ()
-        targets = [Target("pool" if _KINDS[kind] == "pool" else "reservation", n) for n in names]
+        targets, workloads = _defined(paths)
     with settings.open() as ledger:
-        items = [
-            item
-            for workload in workloads
-            for item in _release_workload(ledger, workload, settings, ignore=ignore_not_found)
-        ]
+        if not ignore_not_found:
+            _must_be_there(ledger, targets, workloads)
+        # The leases first: a pool without leases is gone at once.
+        items = [item for workload in workloads for item in _end_leases(ledger, workload, settings)]
         if targets:
             deleted = ledger.delete(
                 *targets, ignore_not_found=ignore_not_found, **settings.claims()
             )
             items += [_deleted_item(ledger, *entry) for entry in deleted]
-        human = "\n".join(f"{i['kind']}/{i['name']} {i['result']}" for i in items)
-        emit(settings.output, {"items": items, "position": ledger.position}, human)
+        position = ledger.position
+    _emit_items(settings, items, position)
 
 
-def _deleted_item(ledger: Ledger, kind: str, name: str, did: str) -> dict[str, str]:
-    if kind == "pool":
-        pool = ledger.state.pool(name)
-        if pool is not None and pool.terminating:
-            left = ledger.state.lease_table.in_pool(pool.pool_id)
-            did = f"terminating ({left} leases left)"
-    return {"kind": kind, "name": name, "result": "not found" if did == "unchanged" else did}
+def _named(kind: str, names: tuple[str, ...]) -> list[Target]:
+    from engine.commands import Target
+
+    context = click.get_current_context()
+    if kind.partition("/")[0].lower() in {"lease", "leases"}:
+        raise click.UsageError("a lease is ended, not deleted: `ipledger release LEASE`", context)
+    found, first = find_object(kind, None, _DELETABLE)
+    listed = names if first is None else (first, *names)
+    if not listed:
+        raise click.UsageError(f"name the {found} to delete", context)
+    return [Target("pool" if found == "pools" else "reservation", name) for name in listed]
 
 
-def _release_workload(
-    ledger: Ledger, workload: Workload, settings: Settings, *, ignore: bool
-) -> list[dict[str, str]]:
-    """End the leases of a workload, whatever number of replicas it had."""
-    name = f"{workload.namespace}/{workload.name}"
-    pattern = re.compile(re.escape(name) + (r"" if workload.kind == "Pod" else r"-\d+"))
+def _defined(paths: tuple[str, ...]) -> tuple[list[Target], Sequence[Workload]]:
+    from engine.commands import PutPool, Target
+
+    parsed = read_files(paths)
+    targets = [
+        Target("pool" if isinstance(wanted, PutPool) else "reservation", wanted.name)
+        for wanted in parsed.objects
+    ]
+    return targets, parsed.workloads
+
+
+def _emit_items(settings: Settings, items: Sequence[Item], position: int) -> None:
+    """What became of each thing, like kubectl."""
+    lines = []
+    for item in items:
+        detail = f" ({item['detail']})" if item.get("detail") else ""
+        lines.append(plain(f"{item['kind']}/{item['name']} {item['result']}{detail}"))
+    emit(settings.output, {"items": items, "position": position}, "\n".join(lines))
+
+
+def _must_be_there(
+    ledger: Ledger, targets: Sequence[Target], workloads: Sequence[Workload]
+) -> None:
+    """Refuse before anything is changed what would be refused in the middle.
+
+    Raises:
+        Refused: ``not_found``.
+    """
+    for workload in workloads:
+        if not _leases_of(ledger, workload):
+            message = f"{workload.kind.lower()} {_full_name(workload)} holds no lease"
+            hint = "use --ignore-not-found if that is no error"
+            raise Refused(Refusal("not_found", message, hint, workload.name))
+    for kind, name in targets:
+        found = ledger.state.pool(name) if kind == "pool" else ledger.state.reservation(name)
+        if found is None:
+            hint = f"see `ipledger get {kind}s`, or use --ignore-not-found"
+            raise Refused(Refusal("not_found", f"{kind} {name} does not exist", hint, name))
+
+
+def _deleted_item(ledger: Ledger, kind: str, name: str, did: str) -> Item:
+    pool = ledger.state.pool(name) if kind == "pool" else None
+    if pool is not None and pool.terminating:
+        left = ledger.state.lease_table.in_pool(pool.pool_id)
+        detail = "1 lease left" if left == 1 else f"{left} leases left"
+        return {"kind": kind, "name": name, "result": "terminating", "detail": detail}
+    result = "not found" if did == "unchanged" else did
+    return {"kind": kind, "name": name, "result": result, "detail": None}
+
+
+def _full_name(workload: Workload) -> str:
+    return f"{workload.namespace}/{workload.name}"
+
+
+def _leases_of(ledger: Ledger, workload: Workload) -> list[Lease]:
+    """The leases of a workload, whatever number of replicas it had."""
+    number = "" if workload.kind == "Pod" else r"-\d+"
+    pattern = re.compile(re.escape(_full_name(workload)) + number)
     mark = ("workload", f"{workload.kind.lower()}/{workload.name}")
-    found = [
+    return [
         lease for lease in ledger.state.leases()
         if mark in lease.labels and pattern.fullmatch(lease.owner)
     ]  # fmt: skip
-    kind = workload.kind.lower()
+
+
+def _end_leases(ledger: Ledger, workload: Workload, settings: Settings) -> list[Item]:
+    """End the leases of a workload, each on its own, as they were granted."""
+    from ipledger import operations
+
+    found = _leases_of(ledger, workload)
     if not found:
-        if not ignore:
-            hint = "use --ignore-not-found if that is no error"
-            raise Refused(Refusal("not_found", f"{kind} {name} holds no lease", hint, name))
-        return [{"kind": kind, "name": name, "result": "not found"}]
-    ledger.release(*(lease.lease_id for lease in found), reason=settings.reason)
+        name = _full_name(workload)
+        return [
+            {"kind": workload.kind.lower(), "name": name, "result": "not found", "detail": None}
+        ]
+    wanted = []
+    for lease in found:
+        # A command id names one command: each lease's is made from it.
+        step = None if settings.command_id is None else f"{settings.command_id}/{lease.lease_id}"
+        wanted.append(operations.release(lease.lease_id, command_id=step, reason=settings.reason))
+    for answer in ledger.run_all(wanted):
+        if isinstance(answer, LedgerError):
+            raise answer
     return [
-        {"kind": "lease", "name": str(lease.lease_id),
-         "result": f"released ({lease.text} of {lease.owner})"}
+        {"kind": "lease", "name": str(lease.lease_id), "result": "released",
+         "detail": f"{lease.text} of {lease.owner}"}
         for lease in found
     ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -12,8 +12,11 @@ import click
 
 from engine.errors import EXIT_CODES, LedgerError
 from ipledger import __version__
-from ipledger.cli.settings import Settings, options
+from ipledger.cli.settings import Settings, global_options, output_asked
 from ipledger.cli.show import error_text
+
+USAGE = 2
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended: 128 + SIGINT
 
 # Verb: module and name of its command. A module is imported when its verb is used.
 VERBS = {
@@ -22,13 +25,13 @@ VERBS = {
     "completion": "ipledger.cli.admin:completion",
     "delete": "ipledger.cli.manifest:delete",
     "demo": "ipledger.cli.demo:demo",
-    "describe": "ipledger.cli.views:describe",
+    "describe": "ipledger.cli.describe:describe",
     "doctor": "ipledger.cli.doctor:doctor",
     "embedded": "ipledger.cli.admin:embedded",
     "follow": "ipledger.cli.stream:follow",
     "free": "ipledger.cli.views:free",
     "get": "ipledger.cli.views:get",
-    "history": "ipledger.cli.stream:history",
+    "history": "ipledger.cli.history:history",
     "release": "ipledger.cli.leases:release",
     "replay": "ipledger.cli.stream:replay",
     "space": "ipledger.cli.admin:space",
@@ -50,17 +53,31 @@ class _Verbs(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0][:20], VERBS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"{args[0]!r} is not a command{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 @click.command(
     cls=_Verbs,
+    no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`ipledger COMMAND --help` tells about a command, `ipledger demo` shows the whole.",
 )
 @click.version_option(__version__, prog_name="ipledger", message="%(prog)s %(version)s")
-@options
+@global_options
 def root() -> None:
     """IP address allocation whose only truth is an append-only event stream in Redis.
 
-    Without a URL a private embedded server is used, and started when it is needed.
+    Without a URL a private embedded server is used, and started when it is needed. The options
+    below may also stand behind the command.
     """
 
 
@@ -69,33 +86,51 @@ def run(arguments: Sequence[str]) -> int:
     settings = Settings()
     try:
         returned: Any = root.main(
-            args=list(arguments), prog_name="ipledger", standalone_mode=False, obj=settings
+            args=list(arguments) or ["--help"],
+            prog_name="ipledger",
+            standalone_mode=False,
+            obj=settings,
         )
     except click.ClickException as error:
-        if settings.output in {"json", "jsonl"} and not isinstance(
-            error, click.exceptions.NoArgsIsHelpError
-        ):
-            click.echo(error_text("usage", error.format_message(), "", settings.output), err=True)
-        else:
-            error.show()
-        return error.exit_code
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        _tell("usage", " ".join(error.format_message().split()), _usage(error), arguments)
+        return USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except LedgerError as error:
-        click.echo(error_text(error.kind, error.message, error.hint, settings.output), err=True)
+        _tell(error.kind, error.message, _in_space(error.hint, settings.space), arguments)
         return EXIT_CODES[error.kind]
-    except BrokenPipeError:
-        # Whoever read our output has gone: say nothing, and let nothing more be flushed to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception as error:  # noqa: BLE001 - the outermost border: a bug is told, not dumped
+    except Exception as error:  # the outermost border: a bug is told, not dumped
         if os.environ.get("IPLEDGER_DEBUG"):
             raise
-        hint = "this is a bug; set IPLEDGER_DEBUG=1 for the traceback"
-        told = f"{type(error).__name__}: {error}"
-        click.echo(error_text("unexpected", told, hint, settings.output), err=True)
+        _tell("unexpected", *_unexpected(error), arguments)
         return EXIT_CODES["unexpected"]
     return returned if isinstance(returned, int) else 0
+
+
+def _tell(kind: str, message: str, hint: str, arguments: Sequence[str]) -> None:
+    click.echo(error_text(kind, message, hint, output_asked(arguments)), err=True)
+
+
+def _usage(error: click.ClickException) -> str:
+    """How the command is used, on one line."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return "see `ipledger --help`"
+    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ")
+    return f"{usage}; see `{context.command_path} --help`"
+
+
+def _in_space(hint: str, space: str) -> str:
+    """A hint whose commands speak of the space that the command spoke of."""
+    if space in {"default", os.environ.get("IPLEDGER_SPACE")}:
+        return hint
+    return re.sub(r"`ipledger (?!space |--space )", f"`ipledger --space {space} ", hint)
+
+
+def _unexpected(error: Exception) -> tuple[str, str]:
+    traceback = "set IPLEDGER_DEBUG=1 for the traceback"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", f"the system said no; {traceback}"
+    return f"{type(error).__name__}: {error}", f"this is a bug; {traceback}"

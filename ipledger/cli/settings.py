@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 OUTPUTS = ("table", "json", "yaml", "jsonl")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class Settings:
@@ -51,13 +53,8 @@ class Settings:
 
     @property
     def timeout_s(self) -> float:
-        """How long to wait for an answer: a duration, or plain seconds."""
-        from ipledger.durations import parse_duration
-
-        try:
-            return float(self.timeout)
-        except ValueError:
-            return float(parse_duration(self.timeout))
+        """How long to wait for an answer."""
+        return _read_timeout(self.timeout)
 
     @property
     def who(self) -> str:
@@ -81,9 +78,6 @@ class Settings:
         """
         from ipledger.ledger import connect
 
-        if not self.timeout_s > 0:
-            message = f"--timeout {self.timeout} is not a time to wait"
-            raise InvalidInput(message, "give more than zero, such as 30s")
         return connect(
             self.url,
             self.space,
@@ -102,40 +96,149 @@ class Settings:
 
 
 def _tell_started(what: str) -> None:
-    # For the person at the terminal, so not in the form of a log line.
     click.echo(f"ipledger: {what}; it stays until `ipledger embedded stop`", err=True)
 
 
-def _store(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value is not None and parameter.name is not None:
-        setattr(ctx.ensure_object(Settings), parameter.name, value)
+def _read_timeout(text: str) -> float:
+    """Seconds from plain seconds or a duration.
 
+    Raises:
+        InvalidInput: neither of the two, or no time at all.
+    """
+    from ipledger.durations import parse_duration
 
-def _option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
-    return click.option(
-        *names, expose_value=False, callback=_store, is_eager=True, **attributes
-    )  # fmt: skip
-
-
-_OPTIONS = [
-    _option("--space", metavar="NAME", help="Address space [default]."),
-    _option("--url", help="redis://, rediss:// or unix:// (IPLEDGER_URL); else embedded."),
-    _option("--data-dir", metavar="DIR", help="Data of the embedded server (IPLEDGER_HOME)."),
-    _option("--state-dir", metavar="DIR", help="High-water marks [state in the data directory]."),
-    _option("--server", metavar="PROGRAM", help="Server to embed instead of the bundled one."),
-    _option("-o", "--output", type=click.Choice(OUTPUTS), help="Form of the output [table]."),
-    _option("--actor", help="Who asks: a claim that is recorded [login name]."),
-    _option("--reason", help="Why: recorded with the change."),
-    _option("--timeout", metavar="TIME", help="How long to wait for an answer [30s]."),
-    _option("--command-id", metavar="ID", help="Makes repeating this very command safe."),
-]
-
-
-def options(command: Command) -> Command:
-    """Add the global options to a command or group."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    seconds = float(text) if _SECONDS.fullmatch(text) else float(parse_duration(text, least=0))
+    if not seconds:
+        message = f"--timeout {text} is not a time to wait"
+        raise InvalidInput(message, "give more than zero, such as 30s")
+    return seconds
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+class GlobalOption(click.Option):
+    """An option that every verb takes; the help lists these apart."""
+
+
+def _store(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None or parameter.name is None:
+        return
+    if value == "":
+        message = f"{parameter.opts[-1]} is empty"
+        raise InvalidInput(message, "give it a value or leave it out")
+    if parameter.name == "timeout":
+        _read_timeout(value)
+    setattr(ctx.ensure_object(Settings), parameter.name, value)
+
+
+class _Row(NamedTuple):
+    names: tuple[str, ...]
+    metavar: str
+    told: str
+    kind: click.ParamType[Any] | None = None
+
+
+_ROWS = (
+    _Row(("--space",), "NAME", "Address space (IPLEDGER_SPACE) [default]."),
+    _Row(
+        ("--url",), "URL", "redis://, rediss:// or unix:// (IPLEDGER_URL) [the embedded server]."
+    ),
+    _Row(
+        ("--data-dir",), "DIR",
+        "Home of the embedded server (IPLEDGER_HOME) [your data directory].", click.Path(),
+    ),
+    _Row(
+        ("--state-dir",), "DIR",
+        "What was seen last (IPLEDGER_STATE_DIR) [`state` in the data directory].", click.Path(),
+    ),
+    _Row(
+        ("--server",), "PROGRAM",
+        "Program to start as embedded server (IPLEDGER_SERVER) [the bundled one].",
+    ),
+    _Row(
+        ("-o", "--output"), "FORM", "Form of the output: table, json, yaml or jsonl [table].",
+        click.Choice(OUTPUTS),
+    ),
+    _Row(
+        ("--actor",), "TEXT",
+        "Who asks: a claim that is recorded (IPLEDGER_ACTOR) [your login name].",
+    ),
+    _Row(("--reason",), "TEXT", "Why: recorded with the change."),
+    _Row(("--timeout",), "TIME", "How long to wait for an answer [30s]."),
+    _Row(("--command-id",), "ID", "Makes repeating this very command safe."),
+)  # fmt: skip
+
+
+def global_options(command: Command) -> Command:
+    """Add the global options to a command or a group."""
+    for row in reversed(_ROWS):
+        command = click.option(
+            *row.names,
+            cls=GlobalOption,
+            type=row.kind,
+            metavar=row.metavar,
+            help=row.told,
+            callback=_store,
+            expose_value=False,
+            is_eager=True,  # an error in the verb's own options is told in the form asked for
+        )(command)
+    return command
+
+
+def output_asked(arguments: Sequence[str]) -> str:
+    """The form of output that a command line asks for, also one that cannot be understood."""
+    asked = "table"
+    for at, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--output" and equals:
+            asked = value
+        elif argument in {"-o", "--output"} and at + 1 < len(arguments):
+            asked = arguments[at + 1]
+        elif argument.startswith("-o") and argument[2:] in OUTPUTS:
+            asked = argument[2:]
+    return asked
+
+
+class Verb(click.Command):
+    """A command whose help tells its own options first, and the global ones after them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in two sections."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options": []}
+        for parameter in self.get_params(ctx):
+            told = parameter.get_help_record(ctx)
+            if told is not None and isinstance(parameter, click.Option):
+                is_global = isinstance(parameter, GlobalOption)
+                sections["Global options" if is_global else "Options"].append(told)
+        for title, told_options in sections.items():
+            if told_options:
+                with formatter.section(title):
+                    formatter.write_dl(told_options)
+
+
+class VerbGroup(click.Group):
+    """A verb that has verbs of its own; its help leaves the global options to theirs."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(*arguments, **{"no_args_is_help": False, **attributes})
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs."""
+        self.format_commands(ctx, formatter)
+
+
+def verb(
+    name: str | None = None, *, within: click.Group | None = None, examples: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], Verb]:
+    """Make a function a verb: it is given the settings, and takes the global options."""
+    shown = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+
+    def decorate(function: Callable[..., Any]) -> Verb:
+        make = click.command(name, cls=Verb, epilog=shown if examples else None)
+        made = make(global_options(pass_settings(function)))
+        if within is not None:
+            within.add_command(made)
+        return made
+
+    return decorate

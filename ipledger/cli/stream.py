@@ -1,28 +1,43 @@
-"""`follow`, `history` and `replay`: the events themselves, and what they amount to."""
+"""`follow` and `replay`: the events themselves, and what they amount to."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ipledger.cli.settings import Settings, options, pass_settings
-from ipledger.cli.show import emit, fields, json_line, table
+from ipledger.cli.complete import complete_event_type
+from ipledger.cli.settings import Settings, verb
+from ipledger.cli.show import Json, emit, fields, json_line, plain, write, yaml_text
+from ipledger.cli.views import must_exist
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.entry import Record
-    from ipledger.ledger import Ledger
+    from engine.reading import Continuity
+    from engine.stream import Stream
+    from ipledger.times import Point
 
 _BLOCK_MS = 2_000  # well under the socket's timeout
+_AWAY_S = 0.5
+
+Commit = list["Record"]
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@click.command()
+@verb(
+    examples=(
+        "ipledger follow --from 1",
+        "ipledger follow --from -1h --until-end --type LeaseGranted --type LeaseEnded",
+    )
+)
 @click.option(
     "--from",
     "start",
@@ -35,148 +50,153 @@ def _now_ms() -> int:
     "types",
     multiple=True,
     metavar="TYPE",
+    shell_complete=complete_event_type,
     help="Only events of this type, such as LeaseGranted; repeatable.",
 )
 @click.option("--until-end", is_flag=True, help="Stop at the end instead of waiting for more.")
-@options
-@pass_settings
 def follow(settings: Settings, start: str, types: tuple[str, ...], until_end: bool) -> None:  # noqa: FBT001 - click passes it by name
-    """Print events as JSON lines, whole commits at a time, and wait for more."""
-    from engine import wire
-    from engine.errors import InvalidInput
-    from ipledger.times import parse_time
-    from ipledger.views import event_view
+    """Print events as they come, as JSON lines, commit by commit.
 
-    known = {cls.__name__ for cls in wire.REGISTRY.classes}
-    for name in types:
-        if name not in known:
-            message = f"{name!r} is not a type of event"
-            raise InvalidInput(message, f"one of {', '.join(sorted(known))}")
+    With -o yaml each event is a YAML document. A server that goes away is waited for.
+    """
+    from engine.reading import Continuity
+    from ipledger.times import Point, parse_point
+
+    wanted = _event_types(types)
+    point = Point(None, None) if start == "now" else parse_point(start, _now_ms())
     with settings.open() as ledger:
-        ledger.ensure_space()
-        position = int(start) if start.isascii() and start.isdigit() else None
-        if start == "now":
-            position = ledger.position + 1
-        since_ms = 0 if position is not None else parse_time(start, _now_ms())
-        if position is not None and not 1 <= position <= ledger.position + 1:
-            message = f"position {position} is not from 1 to {ledger.position + 1}"
-            raise InvalidInput(message, "--from now waits for the next event")
-        for record in _records(ledger, forever=not until_end):
-            if position is not None and record.position < position:
+        must_exist(ledger)
+        stream, end = ledger.writer.stream, ledger.position
+        # What comes now is read on from where the ledger stands; else it is read from the start.
+        continuity = ledger.writer.continuity if start == "now" else Continuity()
+        _check_start(point.position, end)
+        line = _yaml_document if settings.output == "yaml" else json_line
+        for records in whole_commits(stream, continuity, forever=not until_end):
+            if _is_before(records, point):
                 continue
-            if record.ms >= since_ms and (not types or type(record.event).__name__ in types):
-                click.echo(json_line(event_view(record, ledger.space)))
+            printed = [r for r in records if not wanted or type(r.event).__name__ in wanted]
+            if printed:
+                _print_commit(printed, ledger.space, line)
 
 
-def _records(ledger: Ledger, *, forever: bool) -> Iterator[Record]:
-    """All events from the beginning on, each checked; then, if `forever`, those to come."""
+def _event_types(names: tuple[str, ...]) -> set[str]:
+    """The types of those names, however they are capitalised.
+
+    Raises:
+        InvalidInput: there is no such type.
+    """
+    from engine.errors import InvalidInput
+    from engine.wire import REGISTRY
+
+    known = {cls.__name__.lower(): cls.__name__ for cls in REGISTRY.classes}
+    for name in names:
+        if name.lower() not in known:
+            message = f"{name!r} is not a type of event"
+            raise InvalidInput(message, f"one of {', '.join(known.values())}")
+    return {known[name.lower()] for name in names}
+
+
+def _check_start(position: int | None, end: int) -> None:
+    from engine.errors import InvalidInput
+
+    if position is not None and not 1 <= position <= end + 1:
+        message = f"position {position} is not from 1 to {end + 1}"
+        raise InvalidInput(message, "--from now waits for the next event")
+
+
+def _is_before(records: Commit, point: Point) -> bool:
+    """Whether a commit lies before the point to begin at.
+
+    Raises:
+        InvalidInput: the point lies inside of it.
+    """
+    from engine.errors import InvalidInput
+
+    first, last = records[0], records[-1]
+    if point.ms is not None:
+        return first.ms < point.ms
+    if point.position is None:
+        return False
+    if first.position < point.position <= last.position:
+        message = f"position {point.position} lies inside a commit"
+        hint = f"it begins at {first.position}, and the next one at {last.position + 1}"
+        raise InvalidInput(message, hint)
+    return last.position < point.position
+
+
+def _print_commit(records: Commit, space: str, line: Callable[[Json], str]) -> None:
+    """One write for a commit, so that who reads a pipe does not see half of one."""
+    from ipledger.event_views import event_view
+
+    write("\n".join(line(event_view(record, space)) for record in records))
+
+
+def _yaml_document(item: Json) -> str:
+    return f"---\n{yaml_text(item)}".rstrip("\n")
+
+
+def whole_commits(stream: Stream, continuity: Continuity, *, forever: bool) -> Iterator[Commit]:
+    """Commit after commit, each entry checked; then, if `forever`, those to come.
+
+    Raises:
+        IntegrityError: the stream is not what it must be, or not what it was before.
+        Unavailable: it cannot be read; only if not `forever`.
+    """
     from engine.errors import Unavailable
-    from engine.reading import Continuity, read_commits
+    from engine.reading import read_commits
+    from replay.rebuild import whole_commits as split
 
-    continuity = Continuity()
-    stream = ledger.writer.stream
+    delivered = continuity.anchor.position
+    kept = copy(continuity)
+    away = False
     while True:
         try:
             for records in read_commits(stream, continuity):
-                yield from records
+                yield from split([r for r in records if r.position > delivered])
+                delivered = records[-1].position
+                if continuity.at_commit_end:
+                    kept = copy(continuity)
+            if away:
+                click.echo("ipledger: the server is back", err=True)
+                away = False
             if not forever:
                 return
-            anchor = continuity.anchor
-            stream.wait(anchor.ms, anchor.position, _BLOCK_MS)
-        except Unavailable:
+            stream.wait(continuity.anchor.ms, continuity.anchor.position, _BLOCK_MS)
+        except Unavailable as error:
             if not forever:
                 raise
-            time.sleep(0.5)  # the server is away: try again until it is back
+            if not away:
+                click.echo(f"ipledger: {plain(error.message)}; waiting for it", err=True)
+                away = True
+            # A commit may have been read in part: what was not delivered is read again.
+            continuity = copy(kept)
+            time.sleep(_AWAY_S)
 
 
-@click.group()
-def history() -> None:
-    """Who held what, when."""
-
-
-@history.command("ip")
-@click.argument("address")
-@click.option("--at", "at", metavar="TIME", help="Only who held it at that time.")
-@options
-@pass_settings
-def history_ip(settings: Settings, address: str, at: str | None) -> None:
-    """Every holder of ADDRESS, from when to when, with the positions that prove it."""
-    from engine.addresses import format_address, parse_address
-    from ipledger.times import format_ms, parse_time
-    from replay.tenures import tenures_of
-
-    wanted = parse_address(address)
-    at_ms = None if at is None else parse_time(at, _now_ms())
-    with settings.open() as ledger:
-        if ledger.space != "default":
-            ledger.ensure_space()
-        tenures = tenures_of(wanted, _records(ledger, forever=False))
-        items: list[dict[str, Any]] = [
-            {
-                "lease": tenure.lease.lease_id,
-                "address": format_address(tenure.lease.address),
-                "prefix_length": tenure.lease.prefix_length,
-                "pool": tenure.pool,
-                "owner": tenure.lease.owner,
-                "interface": tenure.lease.interface,
-                "uid": tenure.lease.uid,
-                "labels": dict(tenure.lease.labels),
-                "cluster": tenure.lease.cluster,
-                "from": format_ms(tenure.granted.ms),
-                "to": None if tenure.ended is None else format_ms(tenure.ended.ms),
-                "ended_by": tenure.ended_by,
-                "granted_by": tenure.granted.sealed.actor,
-                "ended_by_actor": None if tenure.ended is None else tenure.ended.sealed.actor,
-                "granted_position": tenure.granted.position,
-                "ended_position": None if tenure.ended is None else tenure.ended.position,
-            }
-            for tenure in tenures
-            if at_ms is None or tenure.covers(at_ms)
-        ]
-        data = {"address": format_address(wanted), "position": ledger.position, "items": items}
-        rows = [
-            (i["owner"], i["interface"], i["from"], i["to"] or "(still held)", i["ended_by"],
-             i["pool"], i["lease"])
-            for i in items
-        ]  # fmt: skip
-        human = table(["owner", "interface", "from", "to", "ended", "pool", "lease"], rows)
-        if not items:
-            when = "" if at is None else f" at {at}"
-            human = f"{format_address(wanted)} was held by nobody{when}"
-        emit(settings.output, data, f"{human}\nas of position {ledger.position}")
-
-
-@click.command()
+@verb(examples=("ipledger replay --digest", "ipledger replay --to 2026-11-03T04:05:00Z"))
 @click.option("--to", "to", metavar="POSITION|TIME", help="Stop there [the end].")
 @click.option("--digest", "with_digest", is_flag=True, help="The canonical digest of the state.")
-@options
-@pass_settings
 def replay(settings: Settings, to: str | None, with_digest: bool) -> None:  # noqa: FBT001 - click passes it by name
-    """Fold the events anew from the beginning and tell what they amount to."""
-    from ipledger.times import format_ms, parse_time
+    """Fold the events anew and tell what they amount to."""
+    from ipledger.times import Point, format_ms, parse_point
     from projections.digest import state_digest
     from replay.rebuild import rebuild
 
-    position = int(to) if to is not None and to.isascii() and to.isdigit() else None
-    to_ms = None if to is None or position is not None else parse_time(to, _now_ms())
+    point = Point(None, None) if to is None else parse_point(to, _now_ms())
     with settings.open() as ledger:
-        if ledger.space != "default":
-            ledger.ensure_space()
+        must_exist(ledger)
         began_s = time.monotonic()
-        state, events = rebuild(ledger.writer.stream, to_position=position, to_ms=to_ms)
+        state, events = rebuild(ledger.writer.stream, to_position=point.position, to_ms=point.ms)
         took_s = time.monotonic() - began_s
-        data: dict[str, Any] = {
-            "space": ledger.space,
-            "position": state.position,
-            "time": format_ms(state.ms),
-            "events": events,
-            "pools": len(state.pool_table),
-            "reservations": len(state.reservation_table),
-            "leases": len(state.lease_table),
-        }
-        if with_digest:
-            data["digest"] = state_digest(state)
-        if not took_s:
-            took_s = 1e-9
-        human = f"{fields(data.items())}\n{events} events in {took_s:.2f} s"
-        emit(settings.output, data, human)
+    data: dict[str, Any] = {
+        "space": settings.space,
+        "position": state.position,
+        "time": format_ms(state.ms) if state.position else None,
+        "events": events,
+        "pools": len(state.pool_table),
+        "reservations": len(state.reservation_table),
+        "leases": len(state.lease_table),
+        "digest": state_digest(state) if with_digest else None,
+    }
+    shown = [(key, value) for key, value in data.items() if key != "digest" or with_digest]
+    emit(settings.output, data, f"{fields(shown)}\n{events} events in {took_s:.2f} s")

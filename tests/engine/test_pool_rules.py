@@ -199,7 +199,8 @@ def test_v17_a_route_goes_by_an_address_of_the_subnet(gateway: str) -> None:
 def test_v18_a_selector_says_something_that_can_be_read(selector: Selector, field: str) -> None:
     """An empty selector, or one in bad label syntax, is refused: of pods and of the other kinds."""
     chosen = {"podAffinity": "pod", "namespaceAffinity": "namespace", "nodeAffinity": "node"}
-    selectors = Selectors()._replace(**{f"{chosen[field]}_affinity": selector})
+    given: Fields = {f"{chosen[field]}_affinity": selector}
+    selectors = Selectors(**given)
     invalid("V18", field, read_pool_spec, subnet="10.0.0.0/24", selectors=selectors)
 
 

@@ -7,12 +7,12 @@ from typing import ClassVar, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine import ranges as arithmetic
 from engine.addresses import BITS, Family, RangeSet
 from engine.ranges import Ranges
-from projections.free_set import FreeSet, FreeSetCounts
+from projections.free_set import RANGE_SIZE_MAX, FreeSet, FreeSetCounts
 
 V4 = 10 << 24
 V6 = 0x20010DB8 << 96
@@ -36,7 +36,8 @@ SMALL_PLACES = (
     Place(4, V4, (BLOCK - 32,)),
     Place(4, (1 << 32) - BLOCK, (BLOCK - 64,)),
     Place(6, V6, (0,)),
-    Place(6, V6, (CHUNK - 32,)),
+    Place(6, V6, (CHUNK - 50,)),
+    Place(6, V6, (CHUNK - 14,)),
     Place(6, V6, (CHUNK - 64,)),
     Place(6, (1 << 128) - 64, (0,)),
 )
@@ -160,7 +161,10 @@ class FreeSetMachine(RuleBasedStateMachine):
 
     def ranges(self, data: st.DataObject) -> Ranges:
         """Draw a set of addresses."""
-        ends = [self.address(data) for _ in range(2 * data.draw(st.integers(0, 5)))]
+        count = data.draw(st.integers(0, 5))
+        if count == 0:
+            return ((self.place.first + min(self.place.centres), self.last),)
+        ends = [self.address(data) for _ in range(2 * count)]
         pairs = zip(ends[::2], ends[1::2], strict=True)
         return arithmetic.normalise((min(pair), max(pair)) for pair in pairs)
 
@@ -191,28 +195,44 @@ class FreeSetMachine(RuleBasedStateMachine):
         """What is free follows the pool's addresses and what of them is closed."""
         self.free_set.reshape(*self.shape(data))
 
-    @rule(data=st.data(), takes=st.booleans())
-    def change_one(self, data: st.DataObject, takes: bool) -> None:
-        """Any address can be taken once and given back once."""
+    @rule(data=st.data())
+    def change_one(self, data: st.DataObject) -> None:
+        """Any address is either taken, and can be given back, or can be taken."""
         value = self.address(data)
-        change = self.free_set.take if takes else self.free_set.give_back
-        if self.model.change(value, value, takes=takes):
-            change(value)
-        else:
-            with pytest.raises(AssertionError):
-                change(value)
+        right, wrong = self.free_set.take, self.free_set.give_back
+        if not self.model.change(value, value, takes=True):
+            assert self.model.change(value, value, takes=False)
+            right, wrong = wrong, right
+        with pytest.raises(AssertionError):
+            wrong(value)
+        right(value)
 
-    @rule(data=st.data(), takes=st.booleans())
-    def change_range(self, data: st.DataObject, takes: bool) -> None:
-        """A range is taken or given back as a whole, or not at all."""
+    @rule(data=st.data())
+    def take_range(self, data: st.DataObject) -> None:
+        """A range is taken as a whole, or not at all."""
         low = self.address(data)
         high = min(low + data.draw(self.range_lengths) - 1, self.last)
-        change = self.free_set.take_range if takes else self.free_set.give_back_range
-        if self.model.change(low, high, takes=takes):
-            change(low, high)
+        if self.model.change(low, high, takes=True):
+            self.free_set.take_range(low, high)
         else:
             with pytest.raises(AssertionError):
-                change(low, high)
+                self.free_set.take_range(low, high)
+
+    @precondition(lambda self: self.model.taken)
+    @rule(data=st.data(), too_much=st.booleans())
+    def give_back_range(self, data: st.DataObject, too_much: bool) -> None:
+        """A range is given back as a whole, or not at all."""
+        low, high = data.draw(st.sampled_from(self.model.taken))
+        low = data.draw(st.integers(low, high))
+        high = data.draw(st.integers(low, high))
+        if too_much:
+            high = data.draw(st.integers(high, min(high + 40, self.last)))
+        high = min(high, low + RANGE_SIZE_MAX - 1)
+        if self.model.change(low, high, takes=False):
+            self.free_set.give_back_range(low, high)
+        else:
+            with pytest.raises(AssertionError):
+                self.free_set.give_back_range(low, high)
 
     @rule(data=st.data(), count=st.integers(1, 20))
     def take_lowest(self, data: st.DataObject, count: int) -> None:
@@ -245,7 +265,9 @@ class FreeSetMachine(RuleBasedStateMachine):
         """The n-th free address is found from anywhere."""
         start = self.start(data)
         free = self.free_from(start)
-        n = data.draw(st.integers(0, 70) | st.integers(0, size(free) + 1))
+        n = data.draw(st.integers(0, 9) | st.integers(0, 70) | st.integers(0, size(free) + 1))
+        if data.draw(st.booleans()) and free:
+            n = size(free[: len(free) // 2])  # the first of a range
         assert self.free_set.nth(n, start) == nth(free, n)
 
     @rule(data=st.data(), limit=st.none() | st.integers(0, 5))
@@ -275,6 +297,18 @@ class FreeSetMachine(RuleBasedStateMachine):
         assert self.free_set.taken_outside == self.model.taken_outside()
         assert tuple(self.free_set.canonical()) == self.model.taken
 
+    @invariant()
+    def books_agree(self) -> None:
+        """What makes searches quick never says anything else than what is taken does."""
+        inner, first = self.free_set, self.place.first
+        free = tuple((low - first, high - first) for low, high in self.model.free())
+        opened = tuple(zip(inner._lows, inner._highs, strict=True))
+        inside = [size(arithmetic.intersection(free, (one,))) for one in opened]
+        assert inner._free_in == inside
+        assert list(inner._roomy) == [index for index, room in enumerate(inside) if room]
+        below = ((0, inner._frontier - 1),) if inner._frontier else ()
+        assert tuple(inner._holes.runs()) == arithmetic.intersection(free, below)
+
 
 class SmallMachine(FreeSetMachine):
     """Against one element per address."""
@@ -287,7 +321,7 @@ class WideMachine(FreeSetMachine):
     """Against ranges, in universes of up to 2^80 addresses."""
 
     places = WIDE_PLACES
-    range_lengths = st.integers(1, 40) | st.sampled_from((BLOCK, 5 * BLOCK, 1 << 20))
+    range_lengths = st.integers(1, 40) | st.sampled_from((BLOCK, 5 * BLOCK, RANGE_SIZE_MAX))
 
 
 SmallMachine.TestCase.settings = WideMachine.TestCase.settings = settings(

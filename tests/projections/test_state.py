@@ -1,0 +1,315 @@
+"""The state after any commands is what a naive ledger of sets says, live and folded anew."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hypothesis import event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from engine.addresses import Address, Family, RangeSet, Subnet, from_int, parse_subnet, to_int
+from engine.commands import (
+    Allocate,
+    Apply,
+    Command,
+    Delete,
+    PutPool,
+    PutReservation,
+    Release,
+    Target,
+)
+from engine.errors import Refusal
+from engine.model import PoolSpec, ReservationSpec
+from ipledger.writing import Done, Held
+from projections.digest import state_digest
+from tests.builders import TestLedger, ended, granted
+from tests.projections.naive_ledger import Answer, NaiveLedger, NaivePool
+
+# Sixteen addresses a family, and two blocks within one another, so that every rule is met often.
+SUBNETS: Final = tuple(map(parse_subnet, ("10.0.0.0/28", "10.0.0.8/29", "fd00::/124")))
+BLOCKS: Final = (SUBNETS[0], SUBNETS[2])
+
+
+# Where the pools of each name usually lie: `a` and `b` share two addresses to quarrel about.
+USUAL: Final = {
+    "a": (SUBNETS[0], range(9)),
+    "b": (SUBNETS[0], range(7, 16)),
+    "c": (SUBNETS[2], range(16)),
+}
+
+
+def seldom(draw: st.DrawFn) -> bool:
+    """Now and then."""
+    return draw(st.integers(0, 11)) == 11
+
+
+def draw_ranges(draw: st.DrawFn, subnet: Subnet, offsets: range, ranges_max: int) -> RangeSet:
+    """Some ranges of a subnet."""
+    offset = st.sampled_from(offsets)
+    ranges_min = 0 if seldom(draw) else 1
+    pairs = draw(st.lists(st.tuples(offset, offset), min_size=ranges_min, max_size=ranges_max))
+    return RangeSet(
+        subnet.family, [(subnet.first + min(pair), subnet.first + max(pair)) for pair in pairs]
+    )
+
+
+@st.composite
+def pools(draw: st.DrawFn, name: str | None = None) -> PutPool:
+    """A pool that can be defined; most are where they were, enabled, and their own."""
+    name = name or draw(st.sampled_from("abc"))
+    subnet, offsets = USUAL[name]
+    if seldom(draw):
+        subnet = draw(st.sampled_from(SUBNETS))
+        offsets = range(subnet.size)
+    spec = PoolSpec(
+        subnet,
+        draw_ranges(draw, subnet, offsets, 3),
+        draw_ranges(draw, subnet, offsets, 1) if seldom(draw) else RangeSet(subnet.family),
+        disabled=seldom(draw),
+        ttl_s=draw(st.sampled_from((None, 60))),
+    )
+    return PutPool(name, spec)
+
+
+@st.composite
+def reservations(draw: st.DrawFn) -> PutReservation:
+    """A reservation of a few addresses, for somebody or for nobody."""
+    subnet = draw(st.sampled_from(BLOCKS))
+    first = subnet.first + draw(st.integers(0, 15))
+    last = min(first + draw(st.integers(0, 4)), subnet.last)
+    ips = RangeSet(subnet.family, [(first, last)])
+    owner = draw(st.sampled_from((None, None, "x", "y")))
+    return PutReservation(draw(st.sampled_from("rs")), ReservationSpec(ips, owner))
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> Address:
+    """An address of one of the blocks."""
+    subnet = draw(st.sampled_from(BLOCKS))
+    return from_int(subnet.first + draw(st.integers(0, 15)), subnet.family)
+
+
+GROUPS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
+    (("a",),), (("b",),), (("c",),), (("a", "b"),), (("b", "a"),), (("b", "c", "a"),),
+    (("c",), ("a",)), (("a", "b"), ("c",)), (("b",), ("a",)), (("a",), ("a", "b")),
+)  # fmt: skip
+OWNERS: Final = st.sampled_from(("x", "y", "z"))
+INTERFACES: Final = st.sampled_from(("eth0", "eth0", "net1"))
+
+APPLIES: Final = st.builds(
+    Apply,
+    st.lists(pools() | reservations(), min_size=1, max_size=2).map(tuple),
+    st.sampled_from([False] * 9 + [True]),
+)
+RESERVATION: Final = st.builds(Target, st.just("reservation"), st.sampled_from("rs"))
+TARGETS: Final = RESERVATION | st.builds(Target, st.just("pool"), st.sampled_from("abc"))
+DELETES: Final = st.builds(
+    Delete, st.lists(TARGETS, min_size=1, max_size=2).map(tuple), st.booleans()
+)
+ALLOCATES: Final = st.builds(
+    Allocate,
+    groups=st.sampled_from(GROUPS),
+    owner=OWNERS,
+    interface=INTERFACES,
+    uid=st.sampled_from((None, "u1", "u2")),
+    addresses=st.just(()) | st.lists(addresses(), max_size=2).map(tuple),
+    number=st.integers(1, 3),
+    ttl_s=st.sampled_from((None, None, None, 60)),
+    labels=st.just(()),
+    cluster=st.none(),
+)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """All commands, one after another, each answered as the naive ledger says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = TestLedger()
+        self.model = NaiveLedger()
+        self.last: tuple[Command, str, Done] | None = None
+        self.count = 0
+
+    @initialize(made=st.tuples(pools("a"), pools("b"), pools("c")))
+    def begin(self, made: tuple[PutPool, ...]) -> None:
+        """Three pools that do not overlap, so that there is something to give out."""
+        for pool in made:
+            self.apply(Apply((pool,)))
+
+    def carry_out(self, command: Command, expected: Answer) -> None:
+        """The answer, what was refused, changed, granted, ended and held, is the expected one."""
+        self.count += 1
+        before = self.ledger.state.position
+        outcome = self.ledger.run(command, f"command {self.count}")
+        event(f"{type(command).__name__} {expected.refused or 'accepted'}")
+        assert isinstance(outcome, Done | Held | Refusal), outcome
+        assert self.ledger.state.position - before == expected.changed
+        if isinstance(outcome, Refusal):
+            assert outcome.kind == expected.refused, outcome
+        elif isinstance(outcome, Held):
+            assert expected.refused is None, expected
+            assert {lease.lease_id for lease in outcome.leases} == expected.held
+        else:
+            assert expected.refused is None, (outcome, expected)
+            assert set(ended(outcome)) == expected.ended
+            assert {to_int(lease.address) for lease in granted(outcome)} == expected.granted
+            self.last = (command, f"command {self.count}", outcome)
+
+    @rule(wanted=reservations())
+    def reserve(self, wanted: PutReservation) -> None:
+        """Just a reservation."""
+        self.apply(Apply((wanted,)))
+
+    @rule(command=APPLIES)
+    def apply(self, command: Apply) -> None:
+        """Pools and reservations, new or changed."""
+        self.carry_out(command, self.model.apply(command))
+
+    @rule(command=DELETES)
+    def delete(self, command: Delete) -> None:
+        """Pools and reservations, known or not; what is deleted may be made anew."""
+        self.carry_out(command, self.model.delete(command))
+
+    @precondition(lambda self: len(self.model.pools) < len(USUAL))
+    @rule(data=st.data())
+    def make_again(self, data: st.DataObject) -> None:
+        """A pool of a name that is not there."""
+        missing = sorted(USUAL.keys() - self.model.pools.keys())
+        name = data.draw(st.sampled_from(missing), "name")
+        self.apply(Apply((data.draw(pools(name), "pool"),)))
+
+    @rule(command=ALLOCATES)
+    def allocate(self, command: Allocate) -> None:
+        """Any, specific, joint and fallback, by known and new owners."""
+        self.give(command)
+
+    @rule(pool=st.sampled_from("abc"), owner=OWNERS, number=st.integers(1, 9))
+    def allocate_many(self, pool: str, owner: str, number: int) -> None:
+        """Plainly some addresses of a pool, so that pools fill up."""
+        self.give(Allocate(((pool,),), owner, number=number))
+
+    @precondition(lambda self: self.model.leases)
+    @rule(
+        data=st.data(),
+        uid=st.sampled_from((None, "u1", "u2")),
+        ttl_s=st.sampled_from((None, None, 60)),
+    )
+    def allocate_again(self, data: st.DataObject, uid: str | None, ttl_s: int | None) -> None:
+        """A holder asks again, from where it holds something, also by address."""
+        lease = self.model.leases[data.draw(st.sampled_from(sorted(self.model.leases)), "lease")]
+        family: Family = 4 if lease.value < 1 << 32 else 6
+        at = data.draw(st.sampled_from(((), (from_int(lease.value, family),))), "addresses")
+        number = data.draw(st.integers(1, 2), "number")
+        group = data.draw(st.sampled_from(((lease.pool,), (lease.pool, "b"))), "group")
+        self.give(Allocate((group,), lease.owner, lease.interface, uid, at, number, ttl_s))
+
+    def give(self, command: Allocate) -> None:
+        """Carry out an allocation, and enter into the model what it granted."""
+        expected = self.model.allocate(command)
+        self.carry_out(command, expected)
+        if expected.refused is None:
+            self.model.end(expected.ended)
+            if expected.changed:
+                assert self.last is not None
+                for lease in granted(self.last[2]):
+                    self.model.enter(lease.lease_id, to_int(lease.address), command)
+
+    @rule(data=st.data(), owner=st.none() | OWNERS, interface=st.none() | INTERFACES)
+    def release(self, data: st.DataObject, owner: str | None, interface: str | None) -> None:
+        """By lease (active, ended, never granted), by owner, by address."""
+        known = [*sorted(self.model.was_lease) * 4, 10**6]
+        leases = data.draw(st.lists(st.sampled_from(known), max_size=2), "leases")
+        at = data.draw(st.none() | addresses(), "address")
+        command = Release(tuple(leases), owner, interface, at)
+        self.carry_out(command, self.model.release(command))
+
+    @precondition(lambda self: self.model.leases)
+    @rule(data=st.data())
+    def release_one(self, data: st.DataObject) -> None:
+        """Just one lease, so that pools do not only fill up."""
+        lease_id = data.draw(st.sampled_from(sorted(self.model.leases)), "lease")
+        command = Release((lease_id,))
+        self.carry_out(command, self.model.release(command))
+
+    @precondition(lambda self: self.last is not None)
+    @rule()
+    def repeat(self) -> None:
+        """The same command id: the original answer, and nothing is written."""
+        assert self.last is not None
+        command, command_id, outcome = self.last
+        before = self.ledger.stream.head()
+        again = self.ledger.run(command, command_id)
+        assert isinstance(again, Done)
+        assert again.repeated
+        assert again.records == outcome.records
+        assert self.ledger.stream.head() == before
+
+    @rule()
+    def replay(self) -> None:
+        """The state folded anew has the same digest, and answers the same."""
+        replayed = self.ledger.replayed()
+        assert state_digest(replayed) == self.ledger.digest()
+        for pool in self.ledger.state.pools():
+            assert replayed.counts(pool.pool_id) == self.ledger.state.counts(pool.pool_id)
+
+    @invariant()
+    def the_definitions_are_those_of_the_model(self) -> None:
+        """Names, specs, and which pools are terminating."""
+        state = self.ledger.state
+        found = {pool.name: NaivePool(pool.spec, pool.terminating) for pool in state.pools()}
+        assert found == self.model.pools
+        assert {held.name: held.spec for held in state.reservations()} == self.model.reservations
+
+    @invariant()
+    def the_leases_are_those_of_the_model(self) -> None:
+        """By id, by address and by owner; what has ended is known as ended."""
+        state = self.ledger.state
+        assert {lease.lease_id: to_int(lease.address) for lease in state.leases()} == {
+            lease_id: lease.value for lease_id, lease in self.model.leases.items()
+        }
+        for subnet in BLOCKS:
+            for value in range(subnet.first, subnet.last + 1):
+                found = state.lease_at(from_int(value, subnet.family))
+                assert (found is not None) == (value in self.model.leased())
+        for owner in ("x", "y", "z"):
+            for interface in (None, "eth0", "net1"):
+                ids = [lease.lease_id for lease in state.leases_of(owner, interface)]
+                assert ids == self.model.holding(owner, interface)
+        for lease_id in self.model.was_lease:
+            assert state.has_ended(lease_id) == (lease_id not in self.model.leases)
+
+    @invariant()
+    def each_address_is_in_one_bucket(self) -> None:
+        """The buckets are the model's and sum to the total; what is free is just what is free."""
+        state = self.ledger.state
+        for pool in state.pools():
+            counts = state.counts(pool.pool_id)
+            assert counts == self.model.counts(pool.name)
+            assert counts.total == sum(counts[1:])
+            free = sorted(self.model.free(pool.name))
+            subnet = pool.spec.subnet
+            values = range(subnet.first, subnet.last + 1)
+            assert [v for v in values if state.is_free(pool.pool_id, v)] == free
+            assert state.lowest_free(pool.pool_id) == (free[0] if free else None)
+            for n, value in enumerate(free):
+                assert state.nth_free(pool.pool_id, n) == value
+            assert state.nth_free(pool.pool_id, len(free)) is None
+
+    def teardown(self) -> None:
+        """Whatever was done, folding it anew gives the same state."""
+        self.replay()
+
+
+def test_the_state_is_what_the_naive_ledger_says() -> None:
+    """All commands in any order: answers, refusals, buckets, choices and digests agree."""
+    run_state_machine_as_test(
+        LedgerMachine, settings=settings(max_examples=80, stateful_step_count=30)
+    )
