@@ -43,10 +43,11 @@ class Target(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """These objects shall be no more."""
+    """These objects shall be no more; with ``cascade`` the leases of pools are revoked, too."""
 
     targets: tuple[Target, ...]
     ignore_not_found: bool = False
+    cascade: bool = False
 
 
 class Allocate(NamedTuple):
@@ -65,12 +66,20 @@ class Allocate(NamedTuple):
     ttl_s: int | None = None
     labels: Labels = ()
     cluster: str | None = None
+    effective_at_ms: int | None = None
+
+
+class AllocateTogether(NamedTuple):
+    """All of these are granted in one commit, or none: several interfaces of a pod, say."""
+
+    requests: tuple[Allocate, ...]
 
 
 class Release(NamedTuple):
     """These leases shall end: by id, or all of an owner's (on one interface), or one address.
 
-    An address needs its owner beside it.
+    An address needs its owner beside it. Labels narrow down what an owner holds; alone they
+    select among all leases.
     """
 
     leases: tuple[int, ...] = ()
@@ -78,6 +87,7 @@ class Release(NamedTuple):
     interface: str | None = None
     address: Address | None = None
     labels: Labels = ()
+    effective_at_ms: int | None = None
 
 
 class Renew(NamedTuple):
@@ -112,7 +122,9 @@ class PutBack(NamedTuple):
     ips: RangeSet
 
 
-Command = Apply | Delete | Allocate | Release | Renew | Sweep | SetAside | PutBack
+Command = (
+    Apply | Delete | Allocate | AllocateTogether | Release | Renew | Sweep | SetAside | PutBack
+)
 
 
 class Claim(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.commands import (
     Allocate,
+    AllocateTogether,
     Apply,
     Claim,
     Command,
@@ -15,7 +16,8 @@ from engine.commands import (
     Sweep,
 )
 from engine.decide_config import decide_apply, decide_delete
-from engine.decide_leases import decide_allocate, decide_release
+from engine.decide_leases import decide_allocate, decide_together
+from engine.decide_release import decide_release
 from engine.decide_time import decide_put_back, decide_renew, decide_set_aside, decide_sweep
 from engine.draft import Decision
 from engine.facts import Facts
@@ -31,9 +33,11 @@ def decide(
     """
     match command:
         case Allocate():
-            return decide_allocate(facts, command, claim, placement)
+            return decide_allocate(facts, command, claim, placement, now_ms)
+        case AllocateTogether():
+            return decide_together(facts, command, claim, placement, now_ms)
         case Release():
-            return decide_release(facts, command, claim)
+            return decide_release(facts, command, claim, now_ms)
         case Apply():
             return decide_apply(facts, command, claim)
         case Delete():

@@ -14,6 +14,7 @@ from engine import tags
 from engine.addresses import RangeSet
 from engine.commands import Apply, Claim, Delete, PutPool, PutReservation, Target
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
+from engine.endings import ENDS_MAX, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Pool, Reservation
 from engine.model import POLICIES, PoolSpec, ReservationSpec, Selector
@@ -215,9 +216,10 @@ def decide_delete(facts: Facts, command: Delete, claim: Claim) -> Decision:
     """
     plan = _Plan(facts, claim)
     for target in dict.fromkeys(command.targets):
-        found = _delete_pool(plan, target) if target.kind == "pool" else _delete_reservation(
-            plan, target
-        )  # fmt: skip
+        if target.kind == "pool":
+            found = _delete_pool(plan, target, cascade=command.cascade)
+        else:
+            found = _delete_reservation(plan, target)
         if not found and not command.ignore_not_found:
             message = f"{target.kind} {target.name} does not exist"
             hint = "see `ipledger get pools` and `ipledger get reservations`"
@@ -225,7 +227,7 @@ def decide_delete(facts: Facts, command: Delete, claim: Claim) -> Decision:
     return plan.decision()
 
 
-def _delete_pool(plan: _Plan, target: Target) -> bool:
+def _delete_pool(plan: _Plan, target: Target, *, cascade: bool) -> bool:
     present = plan.facts.pool(target.name)
     plan.reads[tags.pool(target.name)] = None
     if present is None:
@@ -233,6 +235,13 @@ def _delete_pool(plan: _Plan, target: Target) -> bool:
     if not present.terminating:
         plan.change(ev.PoolDeleted(present.pool_id, present.name),
                     ev.Sealed(UNSALTED, labels=present.spec.labels))  # fmt: skip
+    if cascade:
+        # Terminating first, so that nothing new is granted while a long series ends the rest.
+        for lease in plan.facts.leases_within(present.pool_id, present.effective):
+            if len(plan.changes) >= ENDS_MAX:
+                break
+            plan.changes += ending(plan.facts, lease, "revoked", plan.claim, cause=lease.lease_id)
+            plan.reads.update(dict.fromkeys(ending_reads(lease)))
     return True
 
 

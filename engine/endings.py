@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from engine import events as ev
 from engine import tags
 from engine.commands import Claim
 from engine.draft import UNSALTED, Change
 from engine.facts import Facts, Lease
 from engine.model import ENDINGS, EndedBy
+
+# What ends more leases than this is a series of commits under one command id.
+ENDS_MAX: Final = 2_000
 
 
 def ending(

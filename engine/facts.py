@@ -132,6 +132,9 @@ class Facts(Protocol):
     def lease(self, lease_id: int) -> Lease | None:
         """The active lease with that id."""
 
+    def leases(self) -> Iterable[Lease]:
+        """All active leases, by id."""
+
     def has_ended(self, lease_id: int) -> bool:
         """Whether a lease with that id was granted once and is no more."""
 

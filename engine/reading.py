@@ -107,7 +107,7 @@ class Continuity:
                 raise DamagedEntry(message, RESTORE_HINT, position)
             self.generation += 1
             self.voided += event.void_through - event.kept
-            # By what is remembered, never by what is void: an altered entry may void 2^60 positions.
+            # By what is remembered, not by what is void: an altered entry may void 2^60 positions.
             for void in [seen for seen in self._expected if event.kept < seen < position]:
                 del self._expected[void]
         elif position != expected:
@@ -119,11 +119,11 @@ class Continuity:
         if isinstance(event, SpaceCreated) != (position == 1):
             message = f"position {position} is not what begins a space"
             raise DamagedEntry(message, RESTORE_HINT, position)
-        if isinstance(event, SpaceCreated | LevelRaised) and event.level > LEVEL:
-            message = f"the space has format level {event.level}; this release reads {LEVEL}"
-            raise UnknownEvent(message, "upgrade ipledger", position)
         if isinstance(event, SpaceCreated):
+            _check_level(event.level, position)
             self._check_space(event)
+        elif isinstance(event, LevelRaised):
+            _check_level(event.level, position)
 
     def _check_space(self, event: SpaceCreated) -> None:
         if self._remembered and self._remembered.space_id != event.space_id:
@@ -152,6 +152,12 @@ class Continuity:
         ):
             message = f"position {record.position} does not continue the history before it"
             raise DamagedEntry(message, RESTORE_HINT, record.position)
+
+
+def _check_level(level: int, position: int) -> None:
+    if level > LEVEL:
+        message = f"the space has format level {level}; this release reads {LEVEL}"
+        raise UnknownEvent(message, "upgrade ipledger", position)
 
 
 def read_commits(

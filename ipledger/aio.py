@@ -8,6 +8,7 @@ anything is queued. Answers come back to the loop in one wake-up for each batch.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from ipledger import operations
 from ipledger.ledger import Ledger, accepted, connect
 from ipledger.operations import Operation
-from ipledger.writing import Call
+from ipledger.writing import Call, Done, Held, Outcome
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -44,7 +45,8 @@ class AsyncLedger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ipledger-writer")
         self._driving = False
         self._waiting: dict[int, asyncio.Future[Call]] = {}
-        self._finished: list[Call] = []
+        self._finished: deque[Call] = deque()
+        self._delivering = False
 
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> AsyncLedger:
@@ -65,6 +67,10 @@ class AsyncLedger:
     delete = _awaits(operations.delete)
     allocate = _awaits(operations.allocate)
     release = _awaits(operations.release)
+    renew = _awaits(operations.renew)
+    sweep = _awaits(operations.sweep)
+    quarantine = _awaits(operations.quarantine)
+    unquarantine = _awaits(operations.unquarantine)
 
     async def run(self, operation: Operation[Answer]) -> Answer:
         """Carry out an operation.
@@ -75,6 +81,14 @@ class AsyncLedger:
         """
         if not self.ledger.position:
             await asyncio.to_thread(self.ledger.ensure_space)
+        outcomes: list[Done | Held] = []
+        while not outcomes or operation.goes_on(outcomes[-1]):
+            step = len(outcomes)
+            outcomes.append(accepted(await self._once(operation, step), operation, step))
+        return operation.read_all(outcomes)
+
+    async def _once(self, operation: Operation[Any], step: int) -> Outcome:
+        """One commit of an operation."""
         timeout_s = operation.timeout_s
         writer = self.ledger.writer
         call = writer.make_call(
@@ -83,6 +97,7 @@ class AsyncLedger:
             operation.key,
             self.ledger.timeout_s if timeout_s is None else timeout_s,
             self._on_done,
+            step,
         )
         future: asyncio.Future[Call] = self._loop.create_future()
         self._waiting[id(call)] = future
@@ -90,8 +105,8 @@ class AsyncLedger:
         if not self._driving:
             self._drive()
         await future
-        assert call.outcome is not None
-        return operation.read(accepted(call.outcome))
+        assert call.outcome is not None, "its future is set when it is answered"
+        return call.outcome
 
     def _drive(self) -> None:
         """Let the thread lead until the queue is empty. Runs in the loop's thread."""
@@ -107,7 +122,7 @@ class AsyncLedger:
 
     def _drove(self) -> None:
         self._driving = False
-        if self._waiting:  # something was queued after the thread had looked
+        if self.ledger.writer.has_queued:  # after the thread had looked
             self._drive()
 
     def _on_done(self, call: Call) -> None:
@@ -116,13 +131,16 @@ class AsyncLedger:
             self._loop.call_soon_threadsafe(self._drive)
             return
         self._finished.append(call)
-        if len(self._finished) == 1:
+        if not self._delivering:
+            self._delivering = True
             self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         """Hand all finished calls of a batch to their callers, in one turn of the loop."""
-        finished, self._finished = self._finished, []
-        for call in finished:
+        # In this order: what is appended after the queue was found empty schedules another turn.
+        self._delivering = False
+        while self._finished:
+            call = self._finished.popleft()
             future = self._waiting.pop(id(call))
             if not future.done():
                 future.set_result(call)

@@ -10,10 +10,13 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from engine import tags
 from engine.commands import Claim
-from engine.entry import ORIGIN, Anchor, Commit, Header
+from engine.decide import decide
+from engine.draft import Nothing
+from engine.entry import ORIGIN, Anchor, Commit, Header, Record
 from engine.errors import InvalidInput, LedgerError, Refusal, Refused
 from engine.events import LEVEL, Sealed, SpaceCreated
 from engine.names import check_name
+from engine.placement import Placement
 from engine.reading import Continuity, find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
@@ -134,13 +137,37 @@ class Ledger:
             LedgerError: it could not be carried out, or its outcome is unknown.
         """
         self.ensure_space()
-        outcome = self.writer.call(
-            operation.command,
-            self.claim(operation),
-            operation.key,
-            self.timeout_s if operation.timeout_s is None else operation.timeout_s,
+        timeout_s = self.timeout_s if operation.timeout_s is None else operation.timeout_s
+        outcomes: list[Done | Held] = []
+        while not outcomes or operation.goes_on(outcomes[-1]):
+            step = len(outcomes)
+            outcome = self.writer.call(
+                operation.command, self.claim(operation), operation.key, timeout_s, step
+            )
+            outcomes.append(accepted(outcome, operation, step))
+        return operation.read_all(outcomes)
+
+    def preview(self, operation: Operation[Answer]) -> Answer:
+        """What an operation would do now. Nothing is written; positions and times are 0.
+
+        Raises:
+            Refused: the answer would be no.
+            LedgerError: the stream cannot be read.
+        """
+        self.refresh()
+        decision = decide(
+            self.state, operation.command, operation.claim, Placement(),
+            self.writer.server_now_ms(),
+        )  # fmt: skip
+        if isinstance(decision, Refusal):
+            raise Refused(decision)
+        if isinstance(decision, Nothing):
+            return operation.read(Held(decision.leases))
+        header, commit = Header(operation.key), Commit(bytes(8), 0, 1, 0, 0, bytes(16))
+        records = (
+            Record(0, 0, change.event, change.sealed, header, commit) for change in decision.changes
         )
-        return operation.read(accepted(outcome))
+        return operation.read(Done(tuple(records)))
 
     def run_all(self, operations_: Sequence[Operation[Answer]]) -> list[Answer | LedgerError]:
         """Carry out operations that do not depend on each other, sharing their round trips.
@@ -179,6 +206,10 @@ class Ledger:
     delete = _waits(operations.delete)
     allocate = _waits(operations.allocate)
     release = _waits(operations.release)
+    renew = _waits(operations.renew)
+    sweep = _waits(operations.sweep)
+    quarantine = _waits(operations.quarantine)
+    unquarantine = _waits(operations.unquarantine)
 
     def ensure_space(self) -> None:
         """Make the space `default` on its first use; any other must have been created.
@@ -233,8 +264,10 @@ class Ledger:
             self._next_remember_s = now_s + self._remember_every_s
 
 
-def accepted(outcome: Outcome) -> Done | Held:
-    """The outcome, unless it is a no.
+def accepted(
+    outcome: Outcome, operation: Operation[Any] | None = None, step: int = 0
+) -> Done | Held:
+    """The outcome, unless it is a no. In a series it is told what stands and how to go on.
 
     Raises:
         Refused: it is a refusal.
@@ -243,6 +276,11 @@ def accepted(outcome: Outcome) -> Done | Held:
     if isinstance(outcome, Refusal):
         raise Refused(outcome)
     if isinstance(outcome, LedgerError):
+        if operation is not None and step:
+            command_id = operation.claim.command_id or operation.key.hex()
+            outcome.hint = (
+                f"{step} commits of it stand; repeat it with --command-id {command_id} to go on"
+            )
         raise outcome
     return outcome
 

@@ -11,19 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from engine import events as ev
-from engine.addresses import parse_address
+from engine.addresses import RangeSet, parse_address
 from engine.commands import (
     Allocate,
+    AllocateTogether,
     Apply,
     Claim,
     Command,
     Delete,
+    PutBack,
     PutPool,
     PutReservation,
     Release,
+    Renew,
+    SetAside,
+    Sweep,
     Target,
     command_key,
 )
+from engine.decide_time import SWEEP_ENDS_MAX
+from engine.endings import ENDS_MAX
 from engine.entry import Record
 from engine.errors import InvalidInput
 from engine.facts import Lease
@@ -63,13 +70,49 @@ class Released(NamedTuple):
 
 
 class Operation(NamedTuple, Generic[Answer]):
-    """A command, who claims it under which id, and how its answer is read."""
+    """A command, who claims it under which id, and how its answer is read.
+
+    With ``series`` it may take several commits under the one command id: it goes on while a
+    commit ended as many leases as one may.
+    """
 
     command: Command
     claim: Claim
     key: bytes
     timeout_s: float | None
     read: Callable[[Done | Held], Answer]
+    series: bool = False
+
+    def goes_on(self, outcome: Done | Held) -> bool:
+        """Whether there may be more to do than the last commit did."""
+        if not self.series or isinstance(outcome, Held):
+            return False
+        endings = (ev.LeaseEnded, ev.ReservationDeleted, ev.QuarantineEnded)
+        ended = sum(isinstance(record.event, endings) for record in outcome.records)
+        return ended >= min(ENDS_MAX, SWEEP_ENDS_MAX)
+
+    def read_all(self, outcomes: Sequence[Done | Held]) -> Answer:
+        """The answer to all commits of a series together."""
+        if len(outcomes) == 1:
+            return self.read(outcomes[0])
+        done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+        records = tuple(record for outcome in done for record in outcome.records)
+        return self.read(Done(records, all(outcome.repeated for outcome in done)))
+
+
+class Swept(NamedTuple):
+    """What was past its time and has ended now: leases, reservations and quarantines by id."""
+
+    leases: tuple[int, ...]
+    reservations: tuple[str, ...]
+    quarantines: tuple[int, ...]
+
+
+class Aside(NamedTuple):
+    """What was set aside now, and on which leases it waits for their end."""
+
+    quarantines: tuple[int, ...]
+    leases: tuple[int, ...]
 
 
 def _claim(command_id: str | None, actor: str | None, reason: str | None) -> tuple[bytes, Claim]:
@@ -117,12 +160,16 @@ def apply(
 def delete(
     *targets: Target,
     ignore_not_found: bool = False,
+    cascade: bool = False,
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
     timeout_s: float | None = None,
 ) -> Operation[tuple[Applied, ...]]:
-    """Delete pools and reservations in one commit. A pool with leases is then terminating."""
+    """Delete pools and reservations in one commit. A pool with leases is then terminating.
+
+    With `cascade` the pools' leases are revoked, in as many commits as that takes.
+    """
     for target in targets:
         check_name(target.name, target.kind)
 
@@ -139,7 +186,8 @@ def delete(
         )
 
     key, claim = _claim(command_id, actor, reason)
-    return Operation(Delete(targets, ignore_not_found), claim, key, timeout_s, read)
+    command = Delete(targets, ignore_not_found, cascade)
+    return Operation(command, claim, key, timeout_s, read, series=cascade)
 
 
 def _groups(pools: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
@@ -153,13 +201,14 @@ def allocate(  # noqa: PLR0913 - each is an option of its own, named at the call
     pools: str | Sequence[str | Sequence[str]],
     owner: str,
     *,
-    interface: str = DEFAULT_INTERFACE,
+    interface: str | Sequence[str] = DEFAULT_INTERFACE,
     uid: str | None = None,
     addresses: Sequence[str] = (),
     count: int = 1,
     ttl_s: int | None = None,
     labels: Mapping[str, str] | None = None,
     cluster: str | None = None,
+    effective_at_ms: int | None = None,
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
@@ -170,13 +219,15 @@ def allocate(  # noqa: PLR0913 - each is an option of its own, named at the call
     Args:
         pools: a pool; ``"a,b"`` for b if a is exhausted; a list for one from each at once.
         owner: who holds the address: for a pod, ``cluster/namespace/name``.
-        interface: together with the owner, the identity of the holder.
+        interface: together with the owner, the identity of the holder; several are granted
+            together or not at all.
         uid: the owner's incarnation; another one supersedes the lease of the one before.
         addresses: specific addresses, in words.
         count: how many the owner shall hold from each group.
         ttl_s: how long the lease lasts, in whole seconds; the pool's default otherwise.
         labels: free pairs to find the lease by.
         cluster: which cluster asks.
+        effective_at_ms: since when it has been so, if that is earlier than now.
         command_id: makes a repetition of this very command safe.
         actor: who asks, as claimed.
         reason: why.
@@ -185,17 +236,23 @@ def allocate(  # noqa: PLR0913 - each is an option of its own, named at the call
     Raises:
         InvalidInput: an argument cannot be understood.
     """
-    command = Allocate(
+    interfaces = [interface] if isinstance(interface, str) else list(interface)
+    first = Allocate(
         groups=_groups(pools),
         owner=check_text(owner, "owner"),
-        interface=check_interface(interface),
+        interface=check_interface(interfaces[0]),
         uid=None if uid is None else check_text(uid, "uid"),
         addresses=tuple(parse_address(text) for text in addresses),
         number=count,
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
         labels=check_labels(labels or {}),
         cluster=None if cluster is None else check_text(cluster, "cluster"),
+        effective_at_ms=effective_at_ms,
     )
+    command: Command = first
+    if len(interfaces) > 1:
+        others = (first._replace(interface=check_interface(name)) for name in interfaces[1:])
+        command = AllocateTogether((first, *others))
 
     def read(outcome: Done | Held) -> Allocated:
         if isinstance(outcome, Held):
@@ -218,12 +275,15 @@ def release(  # noqa: PLR0913 - as above
     interface: str | None = None,
     address: str | None = None,
     labels: Mapping[str, str] | None = None,
+    effective_at_ms: int | None = None,
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
     timeout_s: float | None = None,
 ) -> Operation[Released]:
-    """End leases: by id, all of an owner's (on an interface), or one address of an owner's.
+    """End leases: by id, all of an owner's (on an interface), one address, or all with labels.
+
+    `effective_at_ms` is since when they have ended, if that is earlier than now.
 
     Raises:
         InvalidInput: an argument cannot be understood.
@@ -238,12 +298,101 @@ def release(  # noqa: PLR0913 - as above
         interface=None if interface is None else check_interface(interface),
         address=None if address is None else parse_address(address),
         labels=check_labels(labels or {}),
+        effective_at_ms=effective_at_ms,
     )
 
     def read(outcome: Done | Held) -> Released:
         records = outcome.records if isinstance(outcome, Done) else ()
         ended = tuple(r.event.lease for r in records if isinstance(r.event, ev.LeaseEnded))
         return Released(ended, records)
+
+    key, claim = _claim(command_id, actor, reason)
+    return Operation(command, claim, key, timeout_s, read, series=True)
+
+
+def renew(
+    lease: int,
+    *,
+    ttl_s: int | None = None,
+    may_shorten: bool = False,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[int | None]:
+    """Let a lease go on; answers until when (milliseconds), or None for one without an end."""
+    checked = None if ttl_s is None else check_seconds(ttl_s, "ttl")
+
+    def read(outcome: Done | Held) -> int | None:
+        if isinstance(outcome, Held):
+            return outcome.leases[0].expires_at_ms
+        (record,) = outcome.records
+        assert isinstance(record.event, ev.LeaseRenewed), "that is what renewing writes"
+        ttl = record.event.ttl_s
+        return None if ttl is None else record.ms + ttl * 1_000
+
+    key, claim = _claim(command_id, actor, reason)
+    return Operation(Renew(lease, checked, may_shorten), claim, key, timeout_s, read)
+
+
+def sweep(
+    *,
+    command_id: str | None = None,
+    actor: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[Swept]:
+    """End what is past its time: leases, reservations, quarantines."""
+
+    def read(outcome: Done | Held) -> Swept:
+        records = outcome.records if isinstance(outcome, Done) else ()
+        events = [record.event for record in records]
+        return Swept(
+            tuple(event.lease for event in events if isinstance(event, ev.LeaseEnded)),
+            tuple(event.name for event in events if isinstance(event, ev.ReservationDeleted)),
+            tuple(event.quarantine for event in events if isinstance(event, ev.QuarantineEnded)),
+        )
+
+    key, claim = _claim(command_id, actor, None)
+    return Operation(Sweep(), claim, key, timeout_s, read, series=True)
+
+
+def quarantine(
+    *entries: str,
+    reason: str,
+    for_s: int | None = None,
+    command_id: str | None = None,
+    actor: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[Aside]:
+    """Set addresses aside because something else answers on them; leased ones at their release."""
+    ips = RangeSet.parse(entries, allow_cidr=True)
+    duration_s = None if for_s is None else check_seconds(for_s, "for")
+    command = SetAside(ips, check_text(reason, "reason"), duration_s)
+
+    def read(outcome: Done | Held) -> Aside:
+        records = outcome.records if isinstance(outcome, Done) else ()
+        return Aside(
+            tuple(r.position for r in records if isinstance(r.event, ev.Quarantined)),
+            tuple(r.event.lease for r in records if isinstance(r.event, ev.ConflictReported)),
+        )
+
+    key, claim = _claim(command_id, actor, None)
+    return Operation(command, claim, key, timeout_s, read)
+
+
+def unquarantine(
+    *entries: str,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[tuple[int, ...]]:
+    """Let addresses be given out again; answers which quarantines ended, at least in part."""
+    command = PutBack(RangeSet.parse(entries, allow_cidr=True))
+
+    def read(outcome: Done | Held) -> tuple[int, ...]:
+        records = outcome.records if isinstance(outcome, Done) else ()
+        return tuple(r.event.quarantine for r in records if isinstance(r.event, ev.QuarantineEnded))
 
     key, claim = _claim(command_id, actor, reason)
     return Operation(command, claim, key, timeout_s, read)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Event, Lock
 from typing import Final
@@ -59,11 +59,14 @@ class Writer:
         self._queue: deque[Call] = deque()
         self._lead = Lock()
         self._broken: LedgerError | None = None
+        self._server_ahead_ms = 0
 
-    def call(self, command: Command, claim: Claim, key: bytes, timeout_s: float) -> Outcome:
+    def call(
+        self, command: Command, claim: Claim, key: bytes, timeout_s: float, step: int = 0
+    ) -> Outcome:
         """Carry out one command and wait for its answer, at most about `timeout_s` seconds."""
         signal = Event()
-        call = self.make_call(command, claim, key, timeout_s, lambda _call: signal.set())
+        call = self.make_call(command, claim, key, timeout_s, lambda _call: signal.set(), step)
         self._queue.append(call)
         while call.outcome is None:
             if self._lead.acquire(blocking=False):
@@ -86,12 +89,24 @@ class Writer:
         key: bytes,
         timeout_s: float,
         on_done: Callable[[Call], None],
+        step: int = 0,
     ) -> Call:
         """A call that arrives now."""
         now_s = time.monotonic()
         return Call(
-            command, claim, key, arrived_s=now_s, deadline_s=now_s + timeout_s, on_done=on_done
+            command,
+            claim,
+            key,
+            arrived_s=now_s,
+            deadline_s=now_s + timeout_s,
+            on_done=on_done,
+            step=step,
         )
+
+    @property
+    def has_queued(self) -> bool:
+        """Whether calls wait for somebody to lead."""
+        return bool(self._queue)
 
     def submit(self, call: Call) -> None:
         """Queue a call for whoever leads; somebody must `drive`."""
@@ -103,6 +118,10 @@ class Writer:
             with self._lead:
                 while self._queue:
                     self._step()
+
+    def server_now_ms(self) -> int:
+        """The server's time as far as it is known here: our clock until it has answered once."""
+        return time.time_ns() // 1_000_000 + self._server_ahead_ms
 
     def refresh(self) -> None:
         """Bring the state up to the stream's end as of now or later.
@@ -129,7 +148,7 @@ class Writer:
         try:
             if self._broken is not None:
                 raise self._broken
-            batch, answers = self._protocol.plan(calls)
+            batch, answers = self._protocol.plan(calls, self.server_now_ms())
             self._answer(answers)
             if batch.members or batch.waiting:
                 self._append(batch)
@@ -178,6 +197,7 @@ class Writer:
             return
         if reply.status != "ok":
             raise trouble(reply.status, reply.detail, anchor, now_ms)
+        self._server_ahead_ms = reply.ms - now_ms
         settled = self._protocol.settle(batch, reply)
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
@@ -226,8 +246,8 @@ class Writer:
         if self._on_advance is not None:
             self._on_advance(self.continuity.anchor, self.state)
 
-    def _answer(self, answers: object) -> None:
-        for call, outcome in answers:  # type: ignore[attr-defined]
+    def _answer(self, answers: Iterable[tuple[Call, Outcome | Recall]]) -> None:
+        for call, outcome in answers:
             call.settle(self._recall(outcome) if isinstance(outcome, Recall) else outcome)
 
     def _recall(self, recall: Recall) -> Done:

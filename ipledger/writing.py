@@ -67,11 +67,12 @@ class Call:
         arrived_s: float,
         deadline_s: float,
         on_done: Callable[[Call], None],
+        step: int = 0,
     ) -> None:
         self.command = command
         self.claim = claim
         self.key = key
-        self.step = 0
+        self.step = step
         self.request = request_hash(command)
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
@@ -175,8 +176,10 @@ class Protocol:
         self._randomness = randomness
         self._lookout = Lookout(lane)
 
-    def plan(self, calls: Sequence[Call]) -> tuple[Batch, list[tuple[Call, Outcome | Recall]]]:
-        """Decide the calls, in order, on the state as it is.
+    def plan(
+        self, calls: Sequence[Call], now_ms: int = 0
+    ) -> tuple[Batch, list[tuple[Call, Outcome | Recall]]]:
+        """Decide the calls, in order, on the state as it is; `now_ms` is the server's time.
 
         Also returned are answers that need no fresh state: committed commands are for ever.
         """
@@ -196,7 +199,7 @@ class Protocol:
                 answers.append((call, known))
                 continue
             mark = placement.mark()
-            decision = decide(self.state, call.command, call.claim, placement)
+            decision = decide(self.state, call.command, call.claim, placement, now_ms)
             if not isinstance(decision, Draft):
                 waiting.append(call)
                 continue
@@ -249,7 +252,7 @@ class Protocol:
         for part, change in enumerate(draft.changes):
             salt = random[8 + 16 * part : 24 + 16 * part]
             sealed = Sealed(salt, *change.sealed[1:])
-            header = Header(call.key, call.step, change.cause)
+            header = Header(call.key, call.step, change.cause, change.effective_at_ms)
             try:
                 e, s, t = encode_entry(change.event, sealed, header)
             except ValueError as error:
@@ -263,7 +266,7 @@ class Protocol:
             message = f"{parts} events of {size} bytes are more than one commit holds"
             hint = f"at most {COMMIT_EVENTS_MAX} events and {COMMIT_BYTES_MAX} bytes: split it"
             return Refusal("invalid", message, hint)
-        proposal = Proposal(" ".join(reads), tuple(entries))
+        proposal = Proposal(" ".join(reads), tuple(entries), draft.not_before_ms)
         return _Member(call, tuple(made), c), proposal, size
 
     def settle(self, batch: Batch, reply: AppendReply) -> Settled:
@@ -287,7 +290,7 @@ class Protocol:
                 ]
         self._lookout.observe(tail, beaten)
         for call in batch.waiting:
-            answer = self._answer_now(call)
+            answer = self._answer_now(call, reply.ms)
             if answer is None:
                 again.append(call)
             else:
@@ -303,11 +306,11 @@ class Protocol:
         self.continuity.advance(records, member.last_c)
         return Done(tuple(records))
 
-    def _answer_now(self, call: Call) -> Outcome | Recall | None:
+    def _answer_now(self, call: Call, now_ms: int) -> Outcome | Recall | None:
         """The answer that writes nothing, from a state that is fresh; None if it now writes."""
         if known := self._known(call):
             return known
-        decision = decide(self.state, call.command, call.claim, Placement())
+        decision = decide(self.state, call.command, call.claim, Placement(), now_ms)
         if isinstance(decision, Nothing):
             return Held(decision.leases)
         if isinstance(decision, Refusal):

@@ -129,14 +129,17 @@ class FreeSet:
             self._roomy.add(index)
 
     def take_range(self, low: int, high: int) -> None:
-        """Mark all addresses of a range as taken. None of them must be taken already."""
+        """Mark all addresses of a range as taken. None of them must be taken already.
+
+        It is meant to be given back as a range: giving back its addresses one by one costs up to
+        five times as much, since the library keeps a block that is full at once as a run.
+        """
         start, end = self._checked_bounds(low, high)
         self._make_room_for(end - 1)
         assert not self._taken.range_cardinality(start, end), "a part of the range is taken already"
         self._taken.add_range(start, end)
         for index, piece_start, piece_end in self._open_pieces(start, end):
-            if piece_start < self._frontier:
-                self._holes.remove_range(piece_start, min(piece_end, self._frontier))
+            self._holes.remove_range(piece_start, piece_end)
             self._change_free(index, piece_start - piece_end)
         self._count_not_open(low, high, 1)
 

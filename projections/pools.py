@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.addresses import BITS, Family, RangeSet, family_of, to_int
+from engine.addresses import BITS, Address, Family, RangeSet, family_of, to_int
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import PoolCreated, PoolDeleted, PoolUpdated
@@ -43,6 +43,7 @@ class Pools:
         self._resting: set[int] = set()  # the pools in which anything rests
         # Rest belongs to the address and not to the pool: what rests outside of every pool, with
         # its family, goes to the pool that takes it in.
+        self._just_ended: tuple[int, Address] | None = None
         self._homeless: dict[tuple[Family, int], int] = {}
         self._by_name: dict[str, _Entry] = {}
         self._by_id: dict[int, _Entry] = {}
@@ -174,8 +175,8 @@ class Pools:
         entry.pool = entry.pool._replace(terminating=True)
         self._forget_if_gone(entry, leases)
 
-    def take(self, lease: Lease) -> None:
-        """Fold a grant."""
+    def take(self, lease: Lease, supersedes: int | None) -> None:
+        """Fold a grant; the new incarnation of an owner need not wait for its address to rest."""
         entry = self._by_id[lease.pool_id]
         pool, value = entry.pool, to_int(lease.address)
         # The same number is an address in either family, so the family is asked first.
@@ -183,7 +184,11 @@ class Pools:
             raise ContradictoryEvent(f"{lease.text} is not of pool {pool.name}")
         if lease.prefix_length != BITS[pool.spec.family]:
             raise ContradictoryEvent(f"{lease.text} is a block; format level 1 grants none")
-        if value in entry.cooling:
+        if supersedes is not None and self._just_ended == (supersedes, lease.address):
+            if value in entry.cooling:
+                entry.cooling.remove(value)  # and it is still marked as taken
+                return
+        elif value in entry.cooling:
             raise ContradictoryEvent(f"{lease.text} is granted while it rests")
         if value in self._quarantines.closed(pool.spec.family):
             raise ContradictoryEvent(f"{lease.text} is granted while it is quarantined")
@@ -195,6 +200,7 @@ class Pools:
         A terminating pool goes with its last lease.
         """
         entry = self._by_id[lease.pool_id]
+        self._just_ended = (lease.lease_id, lease.address)
         value = to_int(lease.address)
         ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
         if ready_ms > now_ms:

@@ -215,7 +215,7 @@ def _reservation_deleted(state: LedgerState, _record: Record, event: ev.Reservat
 
 
 def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -> None:
-    state.pool_table.take(state.lease_table.grant(record, event))
+    state.pool_table.take(state.lease_table.grant(record, event), event.supersedes)
 
 
 def _lease_renewed(state: LedgerState, record: Record, event: ev.LeaseRenewed) -> None:

@@ -70,7 +70,7 @@ def test_a_lease_is_what_was_asked_for(ledger: TestLedger) -> None:
     )  # fmt: skip
     assert lease == Lease(
         3, 2, address("10.0.0.1"), 32, "c/ns/pod", "net1", "u", (("k", "v"),), "c",
-        ledger.clock.now_ms, 60, 3,
+        ledger.clock.now_ms, ledger.clock.now_ms, 60, ledger.clock.now_ms + 60_000, 3,
     )  # fmt: skip
     assert lease.expires_at_ms == ledger.clock.now_ms + 60_000
     assert ledger.state.lease(3) == ledger.state.lease_at(lease.address) == lease

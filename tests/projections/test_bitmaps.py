@@ -163,6 +163,14 @@ def test_add_missing(own: list[Change], other: list[Change], start: int, length:
     assert holds(theirs, theirs_held)
 
 
+def test_a_block_is_added_as_bits() -> None:
+    """What `add_missing` adds is not kept as runs, which single removals would split ever more."""
+    bitmap = NarrowBitmap()
+    bitmap.add_missing(NarrowBitmap(), 5, BLOCK_SIZE)
+    assert bitmap.get_statistics()["n_bitset_containers"] == 1
+    assert bitmap.get_statistics()["n_run_containers"] == 0
+
+
 def test_widening_keeps_the_numbers() -> None:
     """A wide bitmap made from a narrow one holds the same numbers, and can hold larger ones."""
     narrow = NarrowBitmap([3, CHUNK_SIZE - 1])

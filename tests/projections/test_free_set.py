@@ -404,6 +404,53 @@ def test_many_full_blocks_are_passed_over() -> None:
     assert list(free_set.free_ranges()) == [(hole, hole) for hole in holes]
 
 
+def test_the_nth_is_counted_across_ranges() -> None:
+    """What is taken in one range moves the n-th free address on into the next."""
+    pool = RangeSet(4, [(V4, V4 + 9), (V4 + 20, V4 + 29)])
+    free_set = FreeSet(V4, 4, pool, NOTHING)
+    free_set.take_range(V4 + 3, V4 + 4)
+    assert [free_set.nth(7), free_set.nth(8), free_set.nth(17)] == [V4 + 9, V4 + 20, V4 + 29]
+    assert [free_set.nth(7, V4 + 1), free_set.nth(18)] == [V4 + 20, None]
+
+
+def test_a_range_across_the_frontier() -> None:
+    """A range that was partly looked at already is given back and taken like any other."""
+    free_set = FreeSet(V4, 4, everything(V4, 2 * BLOCK), NOTHING)
+    border = V4 + BLOCK
+    assert free_set.lowest() == V4  # a block comes into view
+    free_set.take_range(V4, border + 9)
+    free_set.give_back_range(border - 10, border + 9)
+    free_set.take_range(border - 10, border - 1)
+    free_set.take(border)
+    assert free_set.lowest() == border + 1
+
+
+def test_an_address_far_outside_the_pool() -> None:
+    """What is taken outside is kept apart, however far it lies, and can become the pool's."""
+    inside = RangeSet(6, [(V6, V6 + 3)])
+    free_set = FreeSet(V6, 6, inside, RangeSet(6))
+    far = V6 + 7 * CHUNK
+    assert not free_set.is_taken(far)
+    with pytest.raises(AssertionError):
+        free_set.give_back(far)
+    free_set.take(far)
+    assert (free_set.taken_outside, free_set.lowest()) == (1, V6)
+    assert free_set.counts == FreeSetCounts(4, 0, 0, 0, 4)
+    free_set.reshape(inside | RangeSet(6, [(far, far + 1)]), RangeSet(6))
+    assert (free_set.taken_outside, free_set.nth(4)) == (0, far + 1)
+    assert free_set.counts == FreeSetCounts(6, 1, 0, 0, 5)
+
+
+def test_a_range_far_outside_the_pool() -> None:
+    """A whole range may be taken outside as well, and is given back again."""
+    free_set = FreeSet(V6, 6, RangeSet(6, [(V6, V6)]), RangeSet(6))
+    far = V6 + 7 * CHUNK
+    free_set.take_range(far - 1, far)
+    assert (free_set.taken_outside, free_set.canonical()) == (2, [(far - 1, far)])
+    free_set.give_back_range(far - 1, far)
+    assert (free_set.taken_outside, free_set.canonical()) == (0, [])
+
+
 def test_an_address_before_the_subnet_cannot_be_taken() -> None:
     """An address that no pool of this subnet can have is refused, and nothing is changed."""
     free_set = FreeSet(V4, 4, everything(V4, 4), NOTHING)

@@ -1,0 +1,86 @@
+"""Deciding when leases end by hand: what is named, what has ended already, whose it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.addresses import Address
+from engine.commands import Claim, Release
+from engine.decide_leases import in_the_future
+from engine.draft import Change, Decision, Draft, Nothing
+from engine.endings import ENDS_MAX, ending, ending_reads
+from engine.errors import Refusal
+from engine.facts import Facts, Lease
+def decide_release(facts: Facts, command: Release, claim: Claim, now_ms: int) -> Decision:
+    """End what is named and still active, as much as one commit may.
+
+    What has ended already is no error.
+    """
+    if refusal := in_the_future(command.effective_at_ms, now_ms):
+        return refusal
+    found = _named_leases(facts, command)
+    if isinstance(found, Refusal):
+        return found
+    if not found:
+        return Nothing()
+    changes: list[Change] = []
+    reads: list[str] = []
+    for lease in found[:ENDS_MAX]:
+        if command.effective_at_ms is not None and command.effective_at_ms < lease.effective_at_ms:
+            message = f"effective_at is too early: lease {lease.lease_id} began after that"
+            hint = "give a later time, or none for now"
+            return Refusal("invalid", message, hint, "effective_at", lease.position)
+        changes += ending(
+            facts, lease, "released", claim,
+            cause=lease.lease_id, effective_at_ms=command.effective_at_ms,
+        )  # fmt: skip
+        reads += ending_reads(lease)
+    return Draft(tuple(changes), tuple(reads), command.effective_at_ms or 0)
+
+
+def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
+    """The active leases that a release speaks of, in order of their ids."""
+    if not (command.leases or command.owner or command.address or command.labels):
+        return Refusal("invalid", "nothing is named", "name a lease or an owner", "lease")
+    found: dict[int, Lease] = {}
+    for lease_id in command.leases:
+        lease = facts.lease(lease_id)
+        if lease is not None:
+            found[lease_id] = lease
+        elif not facts.has_ended(lease_id):
+            hint = "see `ipledger get leases`"
+            return Refusal("not_found", f"lease {lease_id} does not exist", hint, "lease")
+    held: Iterable[Lease] | Refusal
+    if command.address is not None:
+        held = _held_at(facts, command, command.address)
+    elif command.owner is not None:
+        held = facts.leases_of(command.owner, command.interface)
+    elif command.labels and not command.leases:
+        held = facts.leases()
+    else:
+        held = ()
+    if isinstance(held, Refusal):
+        return held
+    for lease in held:
+        if set(command.labels) <= set(lease.labels):
+            found[lease.lease_id] = lease
+    return [found[lease_id] for lease_id in sorted(found)]
+
+
+def _held_at(facts: Facts, command: Release, address: Address) -> Iterable[Lease] | Refusal:
+    """The lease at an address, if it is whose the command says; none if the address is free."""
+    if command.owner is None:
+        message = "releasing by address needs the owner beside it"
+        return Refusal("invalid", message, "add --owner, or release by lease", "owner")
+    lease = facts.lease_at(address)
+    if lease is None:
+        return ()
+    interface = command.interface or lease.interface
+    if (lease.owner, lease.interface) != (command.owner, interface):
+        message = (
+            f"{lease.text} is leased to {lease.owner} on {lease.interface} "
+            f"(lease {lease.lease_id}), not to {command.owner} on {interface}: "
+            "nothing was released"
+        )
+        return Refusal("conflict", message, "release by lease", "owner", lease.position)
+    return (lease,)

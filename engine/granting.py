@@ -1,0 +1,284 @@
+"""Granting addresses to one owner: which may be given, which is chosen, and why none is left."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from engine import events as ev
+from engine import tags
+from engine.addresses import Address, RangeSet, family_of, format_address, from_int, to_int
+from engine.commands import Allocate, Claim
+from engine.draft import UNSALTED, Change
+from engine.endings import ending, ending_reads
+from engine.errors import Refusal
+from engine.facts import Facts, Lease, Pool
+from engine.model import EndedBy
+from engine.placement import Placement
+
+
+class Granting:
+    """One allocate command while it is being decided."""
+
+    def __init__(
+        self, facts: Facts, command: Allocate, claim: Claim, placement: Placement, now_ms: int
+    ) -> None:
+        self.now_ms = now_ms
+        self.not_before_ms = command.effective_at_ms or 0
+        self.overdue: set[int] = set()  # the leases that this command expires
+        self.facts = facts
+        self.command = command
+        self.claim = claim
+        self.placement = placement
+        self.changes: list[Change] = []
+        self.held: list[Lease] = []
+        self.requested = list(command.addresses)
+        self.reads: dict[str, None] = {tags.owner(command.owner, command.interface): None}
+
+    def sealed(self) -> ev.Sealed:
+        """What every grant of this command seals."""
+        command, claim = self.command, self.claim
+        return ev.Sealed(
+            UNSALTED, command.owner, command.uid, command.labels,
+            claim.actor, claim.reason, claim.command_id,
+        )  # fmt: skip
+
+    def grant(self, pool: Pool, address: Address, supersedes: Lease | None = None) -> None:
+        """Add the event that gives `address` to the owner."""
+        command = self.command
+        ttl_s = command.ttl_s if command.ttl_s is not None else pool.spec.ttl_s
+        event = ev.LeaseGranted(
+            pool_id=pool.pool_id,
+            address=address,
+            prefix_length=len(address) * 8,
+            interface=command.interface,
+            ttl_s=ttl_s,
+            cluster=command.cluster,
+            supersedes=None if supersedes is None else supersedes.lease_id,
+            beside=(),
+            seed=None,
+            source=None,
+        )
+        self.changes.append(
+            Change(event, self.sealed(), effective_at_ms=command.effective_at_ms)
+        )
+        self.reads[tags.address(address)] = None
+
+    def end(self, lease: Lease, ended_by: EndedBy) -> None:
+        """Add the events that end `lease`, which this command replaces or finds past its time."""
+        effective_at_ms = self.command.effective_at_ms if ended_by == "superseded" else None
+        self.changes += ending(
+            self.facts, lease, ended_by, self.claim, effective_at_ms=effective_at_ms
+        )
+        self.reads.update(dict.fromkeys(ending_reads(lease)))
+
+
+def covers(ranges: RangeSet, address: Address) -> bool:
+    return ranges.family == family_of(address) and to_int(address) in ranges
+
+
+def too_early(what: str, when: str) -> Refusal:
+    message = f"effective_at is too early: {what} {when}"
+    return Refusal("invalid", message, "give a later time, or none for now", "effective_at")
+
+
+def set_aside(granting: Granting, address: Address, held: Lease | None = None) -> Refusal | None:
+    """Why nobody may be given `address`, if something else answers on it."""
+    reported = held is not None and granting.facts.conflict_on(held.lease_id) is not None
+    if not reported and to_int(address) not in granting.facts.quarantined(family_of(address)):
+        return None
+    message = f"{format_address(address)} is quarantined"
+    return Refusal("forbidden", message, "ask for another address", "ip")
+
+
+def reserved(granting: Granting, address: Address) -> Refusal | None:
+    """Why this owner may not be given `address`, if a reservation keeps it."""
+    against = _reservation_against(granting, address)
+    if against is None:
+        return None
+    message = f"{format_address(address)} is reserved by {against}"
+    return Refusal("forbidden", message, "ask for another address", "ip")
+
+
+def _reservation_against(granting: Granting, address: Address) -> str | None:
+    """The name of a reservation that keeps `address` from this owner, if there is one."""
+    for reservation in granting.facts.reserved_by(address):
+        if reservation.spec.owner != granting.command.owner:
+            return reservation.name
+    return None
+
+
+def cannot_give_out(pool: Pool) -> Refusal | None:
+    """Why a pool gives out nothing new, whatever is free in it."""
+    if pool.terminating:
+        message = f"pool {pool.name} is terminating"
+        return Refusal("forbidden", message, "use another pool", "pool", pool.pool_id)
+    if pool.spec.disabled:
+        message = f"pool {pool.name} is disabled: it gives out nothing new"
+        return Refusal("forbidden", message, "enable it, or use another pool", "pool")
+    if given := pool.spec.selectors.given:
+        message = (
+            f"pool {pool.name} has selectors that this release cannot evaluate "
+            f"({', '.join(given)}), so it gives out nothing"
+        )
+        return Refusal("forbidden", message, "remove them, or use another pool", "pool")
+    if pool.spec.policy != "lowest":
+        message = f"pool {pool.name} has policy {pool.spec.policy}, unknown to this release"
+        return Refusal("forbidden", message, "use policy lowest", "pool")
+    return None
+
+
+def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> Refusal | None:
+    """Exactly this address, or why not."""
+    facts = granting.facts
+    pool = next(pool for pool in pools if covers(pool.effective, address))
+    shown = format_address(address)
+    if refusal := cannot_give_out(pool):
+        return refusal
+    holder = facts.lease_at(address)
+    value = to_int(address)
+    if holder is not None and _expire(granting, pool, holder):
+        holder = None
+    if holder is not None:
+        message = f"{shown} is leased to {holder.owner} (lease {holder.lease_id})"
+        hint = "ask for another address, or for any by leaving --ip out"
+        return Refusal("conflict", message, hint, "ip", holder.position)
+    if refusal := reserved(granting, address) or set_aside(granting, address):
+        return refusal
+    rests_until_ms = facts.resting(pool.pool_id, value) or 0
+    if rests_until_ms > granting.now_ms:
+        message = f"{shown} rests for {(rests_until_ms - granting.now_ms) / 1000:.0f} s more"
+        return Refusal("conflict", message, "ask for another address, or wait", "ip")
+    granting.not_before_ms = max(granting.not_before_ms, rests_until_ms)
+    effective_at_ms = granting.command.effective_at_ms
+    if effective_at_ms is not None and effective_at_ms < facts.last_end_ms(address):
+        return too_early(f"{shown} was held until", "later than that")
+    granting.placement.claim(pool, value)
+    granting.grant(pool, address)
+    return None
+
+
+def _expire(granting: Granting, pool: Pool, lease: Lease) -> bool:
+    """End a lease that is past its time, so that its address can be granted in this commit.
+
+    Not if the address must rest first, or is set aside at its end.
+    """
+    ends_ms = lease.expires_at_ms
+    if (
+        ends_ms is None
+        or ends_ms > granting.now_ms
+        or pool.spec.cooldown_s
+        or lease.lease_id in granting.overdue
+        or granting.facts.conflict_on(lease.lease_id) is not None
+        or _reservation_against(granting, lease.address) is not None
+        or granting.placement.is_pending(pool, to_int(lease.address))
+        or granting.command.effective_at_ms is not None
+    ):
+        return False
+    granting.overdue.add(lease.lease_id)
+    granting.end(lease, "expired")
+    granting.not_before_ms = max(granting.not_before_ms, ends_ms)
+    return True
+
+
+class _Blocked(NamedTuple):
+    pool: Pool
+    refusal: Refusal
+
+
+def grant_any(
+    granting: Granting, pools: list[Pool], missing: int, supersedes: Lease | None = None
+) -> Refusal | None:
+    """`missing` addresses: the owner's own first, then lowest first, pool after pool."""
+    blocked: list[_Blocked] = []
+    exhausted: list[Pool] = []
+    for pool in pools:
+        if missing == 0:
+            break
+        if refusal := cannot_give_out(pool):
+            blocked.append(_Blocked(pool, refusal))
+            continue
+        while missing > 0:
+            value = _choose(granting, pool)
+            if value is None:
+                exhausted.append(pool)
+                break
+            granting.grant(pool, from_int(value, pool.spec.family), supersedes)
+            missing -= 1
+    if missing == 0:
+        return None
+    if exhausted:
+        return _exhausted(granting, exhausted, blocked)
+    if len(blocked) == 1:
+        return blocked[0].refusal
+    message = "; ".join(entry.refusal.message for entry in blocked)
+    return Refusal("forbidden", message, "name a pool that gives out addresses", "pool")
+
+
+def _choose(granting: Granting, pool: Pool) -> int | None:
+    """The owner's own address; else the lowest free; else what time has made available."""
+    value = _own_address(granting, pool)
+    effective_at_ms = granting.command.effective_at_ms
+    while value is None:
+        value = granting.placement.propose(granting.facts, pool)
+        if value is None:
+            return _made_free_by_time(granting, pool)
+        address = from_int(value, pool.spec.family)
+        if effective_at_ms is not None and effective_at_ms < granting.facts.last_end_ms(address):
+            value = None  # somebody held it then
+    return value
+
+
+def _made_free_by_time(granting: Granting, pool: Pool) -> int | None:
+    """The longest idle of the addresses that have rested, or that of the most overdue lease."""
+    if granting.command.effective_at_ms is not None:
+        return None
+    for value, ready_ms in granting.facts.rested(pool.pool_id, granting.now_ms):
+        if not granting.placement.is_pending(pool, value):
+            granting.placement.claim(pool, value)
+            granting.not_before_ms = max(granting.not_before_ms, ready_ms)
+            return value
+    for lease in granting.facts.overdue_in(pool.pool_id, granting.now_ms):
+        if _expire(granting, pool, lease):
+            value = to_int(lease.address)
+            granting.placement.claim(pool, value)
+            return value
+    return None
+
+
+def _own_address(granting: Granting, pool: Pool) -> int | None:
+    """An address that a reservation keeps for this very owner, if one is not leased yet."""
+    own = granting.facts.reserved_for(granting.command.owner, pool.spec.family)
+    if not own:
+        return None
+    for first, last in (own & pool.effective).ranges:
+        # Static assignments are few addresses; a wide one is asked for by address.
+        for value in range(first, min(last, first + 255) + 1):
+            address = from_int(value, pool.spec.family)
+            if (
+                granting.facts.lease_at(address) is None
+                and not granting.placement.is_pending(pool, value)
+                and _reservation_against(granting, address) is None
+            ):
+                granting.placement.claim(pool, value)
+                return value
+    return None
+
+
+def _exhausted(
+    granting: Granting, pools: list[Pool], blocked: list[_Blocked] | None = None
+) -> Refusal:
+    """The refusal that users know by its wording, with the figures behind it."""
+    reasons = []
+    for pool in pools:
+        counts = granting.facts.counts(pool.pool_id)
+        parts = [
+            f"{number} {bucket}"
+            for bucket, number in zip(counts._fields[1:], counts[1:], strict=True)
+            if number
+        ]
+        shown = f": {', '.join(parts)}" if parts else ""
+        reasons.append(f"pool {pool.name} has {counts.total} addresses{shown}")
+    reasons += [entry.refusal.message for entry in blocked or ()]
+    message = f"all IP addresses used out: {'; '.join(reasons)}"
+    hint = "release leases, delete a reservation, or add addresses to a pool"
+    return Refusal("exhausted", message, hint, pools[0].name)
