@@ -80,7 +80,7 @@ def one_caller(options: Options, bench: Bench, report: Report) -> None:
         (ours, lambda: ledger.allocate("wide", owner())),
         times=5 if options.quick else 50,
     )
-    name = "bare EVALSHA of the same bytes that only writes them"
+    name = "EVALSHA that only writes the same bytes"
     report.add(
         Figure(name, evalsha),
         Figure("append.lua by raw EVALSHA, 1 a call", script),
@@ -109,7 +109,7 @@ def many_callers(options: Options, bench: Bench, report: Report) -> None:
         sizes = {"proposals_a_round_trip": round(stream.batch_mean(), 1)}
         report.add(
             Figure(name, bare),
-            Figure(f"{callers} {kind}, each asking again when answered", ours, name, sizes),
+            Figure(f"{callers} {kind}, asking again when answered", ours, name, sizes),
             Figure(f"… what one of the {callers} {kind} waits", latency),
         )
 

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,8 +145,7 @@ class Report:
             name = f"{figure.name}{' (ceiling)' if figure.name in ceilings else ''}"
             yield (
                 f"  {name:58}{timing.items:>7,}{len(timing.durations_s):>9,}{timing.rate:>12,.0f}"
-                f"{middle_ms:>10.3f}{slow_ms:>10.3f}"
-                + _beside(figure, share)
+                f"{middle_ms:>10.3f}{slow_ms:>10.3f}" + _beside(figure, share)
             )
             said = [f"{what.replace('_', ' ')}: {size:,}" for what, size in figure.sizes.items()]
             said += [figure.note] if figure.note else []
@@ -246,4 +244,3 @@ def main(description: str, measures: Sequence[Measure]) -> None:
     if asked.json is not None:
         text = json.dumps([report.as_json() for report in reports], indent=1)
         asked.json.write_text(text + "\n", "utf-8")
-    sys.exit(0)

@@ -1,7 +1,7 @@
 """Writes the pages of docs/reference/ from the code: `python -m docs.make_reference`.
 
 A test fails when a page is not what the code says, and names this command.
-"""  # noqa: INP001 - run from the root of the checkout; it is no part of the package
+"""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _fields(cls: type[Any]) -> list[tuple[str, str]]:
     return [(name, getattr(kind, "__forward_arg__", str(kind))) for name, kind in told]
 
 
-def _sample(cls: type[Any]) -> Any:  # noqa: ANN401 - an event of any type
+def _sample(cls: type[Any]) -> Any:
     """Some event of a type, good enough to see which tags it writes."""
     values: list[object] = []
     for name, kind in _fields(cls):

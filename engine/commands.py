@@ -144,12 +144,12 @@ _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
 
 def _plain(value: Any) -> Any:
     """`value` in lists, numbers, texts and bytes only, the same on every machine."""
-    if isinstance(value, RangeSet):
-        return [value.family, [[str(first), str(last)] for first, last in value.ranges]]
     if isinstance(value, tuple):
         fields = [m if type(m) in _PLAIN else _plain(m) for m in value]
         # Two commands of the same fields are different requests.
-        return [type(value).__name__, *fields] if hasattr(value, "_fields") else fields
+        return fields if type(value) is tuple else [type(value).__name__, *fields]
+    if isinstance(value, RangeSet):
+        return [value.family, [[str(first), str(last)] for first, last in value.ranges]]
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # addresses exceed what msgpack calls an integer
     return value

@@ -98,7 +98,7 @@ def in_the_future(effective_at_ms: int | None, now_ms: int) -> Refusal | None:
 
 def _check_request(facts: Facts, command: Allocate, now_ms: int) -> Refusal | None:
     """What can be refused before any pool is looked at."""
-    if not command.groups or any(not group for group in command.groups):
+    if not command.groups or not all(command.groups):
         return Refusal("invalid", "no pool is named", "name one with --pool", "pool")
     if command.number < 1 or command.number * len(command.groups) > COMMIT_EVENTS_MAX // 2:
         message = f"count {command.number} is not from 1 to {COMMIT_EVENTS_MAX // 2}"

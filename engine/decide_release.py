@@ -11,6 +11,8 @@ from engine.draft import Change, Decision, Draft, Nothing
 from engine.endings import ENDS_MAX, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Lease
+
+
 def decide_release(facts: Facts, command: Release, claim: Claim, now_ms: int) -> Decision:
     """End what is named and still active, as much as one commit may.
 
@@ -50,21 +52,21 @@ def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
         elif not facts.has_ended(lease_id):
             hint = "see `ipledger get leases`"
             return Refusal("not_found", f"lease {lease_id} does not exist", hint, "lease")
-    held: Iterable[Lease] | Refusal
-    if command.address is not None:
-        held = _held_at(facts, command, command.address)
-    elif command.owner is not None:
-        held = facts.leases_of(command.owner, command.interface)
-    elif command.labels and not command.leases:
-        held = facts.leases()
-    else:
-        held = ()
+    held = _held(facts, command)
     if isinstance(held, Refusal):
         return held
-    for lease in held:
-        if set(command.labels) <= set(lease.labels):
-            found[lease.lease_id] = lease
+    labels = set(command.labels)
+    found.update({lease.lease_id: lease for lease in held if labels <= set(lease.labels)})
     return [found[lease_id] for lease_id in sorted(found)]
+
+
+def _held(facts: Facts, command: Release) -> Iterable[Lease] | Refusal:
+    """The leases among which labels choose: at an address, of an owner, or all."""
+    if command.address is not None:
+        return _held_at(facts, command, command.address)
+    if command.owner is not None:
+        return facts.leases_of(command.owner, command.interface)
+    return facts.leases() if command.labels and not command.leases else ()
 
 
 def _held_at(facts: Facts, command: Release, address: Address) -> Iterable[Lease] | Refusal:

@@ -146,7 +146,7 @@ class UnknownOutcome(LedgerError):
         self.command_id = command_id
 
 
-class Refused(LedgerError):  # noqa: N818 - it is the refusal, raised; "RefusedError" says less
+class Refused(LedgerError):
     """A `Refusal` raised by the Python API, for callers that asked for exceptions."""
 
     def __init__(self, refusal: Refusal) -> None:

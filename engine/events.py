@@ -11,6 +11,7 @@ costs 0.2 µs against 0.8 µs for a frozen, slotted dataclass (ADR 0004). Each s
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from engine.model import ENDINGS, POLICIES
@@ -480,17 +481,7 @@ class Sealed(NamedTuple):
         return (
             type(self.salt) is bytes
             and len(self.salt) == 16
-            and all(
-                text is None or type(text) is str
-                for text in (
-                    self.owner,
-                    self.uid,
-                    self.actor,
-                    self.reason,
-                    self.command_id,
-                    self.text,
-                )
-            )  # fmt: skip
+            and all(text is None or type(text) is str for text in (*self[1:3], *self[4:]))
             and _are_pairs(labels)
-            and all(a[0] < b[0] for a, b in zip(labels, labels[1:], strict=False))
+            and all(before[0] < after[0] for before, after in pairwise(labels))
         )

@@ -73,10 +73,12 @@ class Granting:
 
 
 def covers(ranges: RangeSet, address: Address) -> bool:
+    """Whether `ranges` is of the address's family and has it."""
     return ranges.family == family_of(address) and to_int(address) in ranges
 
 
 def too_early(what: str, when: str) -> Refusal:
+    """Why something cannot have been true that early."""
     message = f"effective_at is too early: {what} {when}"
     return Refusal("invalid", message, "give a later time, or none for now", "effective_at")
 
@@ -115,10 +117,10 @@ def cannot_give_out(pool: Pool) -> Refusal | None:
     if pool.spec.disabled:
         message = f"pool {pool.name} is disabled: it gives out nothing new"
         return Refusal("forbidden", message, "enable it, or use another pool", "pool")
-    if given := pool.spec.selectors.given:
+    if any(pool.spec.selectors):
         message = (
             f"pool {pool.name} has selectors that this release cannot evaluate "
-            f"({', '.join(given)}), so it gives out nothing"
+            f"({', '.join(pool.spec.selectors.given)}), so it gives out nothing"
         )
         return Refusal("forbidden", message, "remove them, or use another pool", "pool")
     if pool.spec.policy != "lowest":

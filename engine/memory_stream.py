@@ -160,7 +160,9 @@ class MemoryStream:
     def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
         """See `engine.stream.Stream.dump`."""
         found = self.read(after_ms, after_position, len(self.entries))
-        return [(raw.entry_id, (b"e", raw.e, b"s", raw.s, b"t", raw.t, b"c", raw.c)) for raw in found]
+        return [
+            (raw.entry_id, (b"e", raw.e, b"s", raw.s, b"t", raw.t, b"c", raw.c)) for raw in found
+        ]
 
     def restore(
         self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry

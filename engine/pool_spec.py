@@ -160,7 +160,7 @@ def check_seconds(value: object, field: str, *, least: int = 1) -> int:
     return value
 
 
-def read_pool_spec(  # noqa: PLR0913 - a pool has this many fields, and each is named at the call
+def read_pool_spec(
     *,
     subnet: str,
     ips: Sequence[str] = (),
@@ -224,7 +224,7 @@ def read_pool_spec(  # noqa: PLR0913 - a pool has this many fields, and each is 
     )
 
 
-def read_reservation_spec(  # noqa: PLR0913 - as above
+def read_reservation_spec(
     *,
     ips: Sequence[str],
     ip_version: int | None = None,

@@ -73,11 +73,12 @@ def stream_key(space: str) -> str:
 def _raw(entry: list[Any]) -> RawEntry:
     """One reply entry; a shape that is not ours is damage and not a crash."""
     entry_id, fields = entry
-    ms, position = parse_entry_id(entry_id)
+    ms, _, position = entry_id.partition(b"-")
     if fields is None or fields[::2] != _FIELD_NAMES:
-        message = f"the entry {ms}-{position} does not have the fields e, s, t, c"
-        raise DamagedEntry(message, RESTORE_HINT, position)
-    return RawEntry(ms, position, *fields[1::2])
+        message = f"the entry {entry_id.decode()} does not have the fields e, s, t, c"
+        raise DamagedEntry(message, RESTORE_HINT, int(position))
+    _, e, _, s, _, t, _, c = fields
+    return RawEntry(int(ms), int(position), e, s, t, c)
 
 
 def _verdict(text: bytes) -> Verdict:

@@ -17,6 +17,7 @@ A reader recomputes an entry's tags from its event and compares them: they are n
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ POOLS: Final = "p" + "0" * 32
 RESERVATIONS: Final = "r" + "0" * 32
 
 
+@lru_cache(maxsize=1_024)  # a batch of allocations asks for the same few pools again and again
 def hash_name(name: str) -> str:
     """128 bits of SHA-256 of a name, in hex."""
     return sha256(name.encode()).hexdigest()[:32]

@@ -125,7 +125,7 @@ class Registry:
                 return event, header
         except (TypeError, ValueError, IndexError):
             pass
-        _damaged("e", f"the fields of event type {row.code} have a wrong shape", position)
+        return _damaged("e", f"the fields of event type {row.code} have a wrong shape", position)
 
 
 def _header_well_formed(header: Header) -> bool:

@@ -2,7 +2,7 @@
 
 The sync client in one thread is the fastest way from asyncio too (measured: the asyncio client
 halves the rate of wide commands), so calls go to the shared writer, and one thread leads it while
-anything is queued. Answers come back to the loop in one wake-up for each batch.
+anything is queued, one batch for each turn of the loop. Answers come back in one wake-up.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AsyncLedger:
         self._driving = False
         self._waiting: dict[int, asyncio.Future[Call]] = {}
         self._finished: deque[Call] = deque()
-        self._delivering = False
+        self._idle: asyncio.Future[None] | None = None  # awaited by `close`
 
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> AsyncLedger:
@@ -61,6 +61,9 @@ class AsyncLedger:
 
     async def close(self) -> None:
         """Wait for what is under way, and end the thread."""
+        if self._waiting:
+            self._idle = self._loop.create_future()
+            await self._idle
         await asyncio.to_thread(self._thread.shutdown)
 
     apply = _awaits(operations.apply)
@@ -109,20 +112,26 @@ class AsyncLedger:
         return call.outcome
 
     def _drive(self) -> None:
-        """Let the thread lead until the queue is empty. Runs in the loop's thread."""
+        """Let the thread lead for one batch. Runs in the loop's thread."""
         self._driving = True
-        # Later in this turn of the loop: callers that are ready now go in the first batch.
+        # Later in this turn of the loop: callers that are ready now go in the batch.
         self._loop.call_soon(self._thread.submit, self._lead)
 
     def _lead(self) -> None:
         try:
-            self.ledger.writer.drive()
+            self.ledger.writer.drive_once()
         finally:
             self._loop.call_soon_threadsafe(self._drove)
 
     def _drove(self) -> None:
+        """Hand on the answers of a batch. Only then comes the next, with what they led to.
+
+        So the loop and the thread take turns. Side by side they would share one interpreter lock,
+        and the thread would leave with the few calls that had been made so far.
+        """
         self._driving = False
-        if self.ledger.writer.has_queued:  # after the thread had looked
+        self._deliver()
+        if self.ledger.writer.has_queued:
             self._drive()
 
     def _on_done(self, call: Call) -> None:
@@ -130,17 +139,17 @@ class AsyncLedger:
         if call.outcome is None:
             self._loop.call_soon_threadsafe(self._drive)
             return
+        # In this order: what is appended after `_drove` has looked finds nobody driving.
         self._finished.append(call)
-        if not self._delivering:
-            self._delivering = True
+        if not self._driving:
             self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        """Hand all finished calls of a batch to their callers, in one turn of the loop."""
-        # In this order: what is appended after the queue was found empty schedules another turn.
-        self._delivering = False
+        """Hand all finished calls to their callers, in one turn of the loop."""
         while self._finished:
             call = self._finished.popleft()
             future = self._waiting.pop(id(call))
             if not future.done():
                 future.set_result(call)
+        if self._idle is not None and not self._waiting and not self._idle.done():
+            self._idle.set_result(None)

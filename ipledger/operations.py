@@ -44,7 +44,7 @@ Answer = TypeVar("Answer")
 
 
 class Applied(NamedTuple):
-    """What `apply` or `delete` did to one object: ``created``, ``configured``, ``deleted``…"""
+    """What `apply` or `delete` did to one object: ``created``, ``configured`` or ``deleted``."""
 
     kind: str
     name: str
@@ -197,7 +197,7 @@ def _groups(pools: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...]
     return tuple(tuple(check_name(name, "pool") for name in group) for group in groups)
 
 
-def allocate(  # noqa: PLR0913 - each is an option of its own, named at the call
+def allocate(
     pools: str | Sequence[str | Sequence[str]],
     owner: str,
     *,
@@ -269,7 +269,7 @@ def allocate(  # noqa: PLR0913 - each is an option of its own, named at the call
     return Operation(command, claim, key, timeout_s, read)
 
 
-def release(  # noqa: PLR0913 - as above
+def release(
     *leases: int,
     owner: str | None = None,
     interface: str | None = None,

@@ -47,7 +47,7 @@ def _spaces_of(server: Server) -> list[dict[str, Any]]:
     while True:
         # The braces in the pattern are plain characters to the server's glob.
         reply = server.client.execute_command(  # type: ignore[no-untyped-call]
-            "SCAN", cursor, "MATCH", "ipledger:{*}:events", "COUNT", 1000
+            "SCAN", cursor, "MATCH", "ipledger:{*}:events", "COUNT", "1000"
         )
         cursor = reply[0]
         names.update(m[1].decode() for key in reply[1] if (m := _KEY.fullmatch(key)))

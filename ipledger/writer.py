@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from threading import Event, Lock
+from queue import SimpleQueue
+from threading import Lock
 from typing import Final
 
 from engine.commands import Claim, Command
@@ -65,8 +66,10 @@ class Writer:
         self, command: Command, claim: Claim, key: bytes, timeout_s: float, step: int = 0
     ) -> Outcome:
         """Carry out one command and wait for its answer, at most about `timeout_s` seconds."""
-        signal = Event()
-        call = self.make_call(command, claim, key, timeout_s, lambda _call: signal.set(), step)
+        wake_ups: SimpleQueue[None] = SimpleQueue()
+        call = self.make_call(
+            command, claim, key, timeout_s, lambda _call: wake_ups.put(None), step
+        )
         self._queue.append(call)
         while call.outcome is None:
             if self._lead.acquire(blocking=False):
@@ -77,9 +80,7 @@ class Writer:
                     self._lead.release()
                     self._hand_over()
             else:
-                signal.wait()
-                if call.outcome is None:
-                    signal.clear()  # woken to lead, not because it is done
+                wake_ups.get()  # it is answered, or nobody leads
         return call.outcome
 
     def make_call(
@@ -119,6 +120,11 @@ class Writer:
                 while self._queue:
                     self._step()
 
+    def drive_once(self) -> None:
+        """Lead for one batch. For callers whose next calls come of the answers to this one."""
+        with self._lead:
+            self._step()
+
     def server_now_ms(self) -> int:
         """The server's time as far as it is known here: our clock until it has answered once."""
         return time.time_ns() // 1_000_000 + self._server_ahead_ms
@@ -146,8 +152,7 @@ class Writer:
         if not calls:
             return
         try:
-            if self._broken is not None:
-                raise self._broken
+            self._check_sound()
             batch, answers = self._protocol.plan(calls, self.server_now_ms())
             self._answer(answers)
             if batch.members or batch.waiting:
@@ -164,6 +169,10 @@ class Writer:
             self._broken = failed
             self._fail([call for call in calls if call.outcome is None], failed)
             raise
+
+    def _check_sound(self) -> None:
+        if self._broken is not None:
+            raise self._broken
 
     def _take(self) -> list[Call]:
         """The next calls in order of arrival; those past their deadline are answered."""

@@ -58,7 +58,7 @@ class Call:
         "request", "step",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 - each says one thing, most of them named at the call
+    def __init__(
         self,
         command: Command,
         claim: Claim,

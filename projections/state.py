@@ -144,7 +144,7 @@ class LedgerState:
         return self.pool_table.resting(pool_id, value)
 
     def rested(self, pool_id: int, now_ms: int) -> Iterable[tuple[int, int]]:
-        """The addresses that have rested by `now_ms`, longest idle first, with the time each had."""
+        """What has rested by `now_ms` and no event has freed yet, longest idle first."""
         return self.pool_table.rested(pool_id, now_ms)
 
     def quarantined(self, family: Family) -> RangeSet:

@@ -228,7 +228,7 @@ class TestLedger:
 
     def plan(self, *calls: Call) -> Batch:
         """Decide calls on the state as it is known here; answer what needs no fresh state."""
-        batch, answers = self.protocol.plan(calls)
+        batch, answers = self.protocol.plan(calls, self.clock.now_ms)
         self._answer(answers)
         return batch
 

@@ -21,6 +21,9 @@ from tests.servers import bundled_program, serving, system_program
 settings.register_profile("ipledger", deadline=None, print_blob=True)
 settings.load_profile("ipledger")
 
+# Base classes are no test modules, but their assertions should explain themselves just as well.
+pytest.register_assert_rewrite("tests.contracts.stream")
+
 
 @pytest.fixture(scope="session")
 def embedded_url() -> Iterator[str]:

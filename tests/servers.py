@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import redis
 
 from ipledger.embedded import find_server
+from ipledger.servers import make_client
 
 START_S_MAX: Final = 20.0
 
@@ -82,7 +83,7 @@ def serving(program: Path, **settings: str) -> Iterator[Served]:
 
 def _await_answer(process: subprocess.Popen[bytes], base: Path) -> None:
     deadline = time.monotonic() + START_S_MAX
-    with redis.Redis(unix_socket_path=str(base / "s")) as client:
+    with make_client(f"unix://{base}/s") as client:
         while True:
             try:
                 client.ping()

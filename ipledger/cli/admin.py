@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ipledger.cli.settings import Settings, VerbGroup, global_options, verb
+from ipledger.cli.settings import Settings, VerbGroup, options, verb
 from ipledger.cli.show import emit, fields, write
 from ipledger.cli.views import space_table
 
 
 @click.group(cls=VerbGroup)
-@global_options
+@options
 def space() -> None:
     """Address spaces: what others call VRF, scope or tenant."""
 
@@ -59,7 +59,7 @@ def space_forget(settings: Settings, name: str) -> None:
 
 
 @click.group(cls=VerbGroup)
-@global_options
+@options
 def embedded() -> None:
     """The private server that is used when there is no URL."""
 

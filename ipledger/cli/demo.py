@@ -146,7 +146,7 @@ class _Tee(io.TextIOBase):
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep the directory, to look around in it afterwards.")
 @pass_settings
-def demo(settings: Settings, keep: bool) -> int:  # noqa: FBT001 - click passes it by name
+def demo(settings: Settings, keep: bool) -> int:
     """Walk through Spiderpool's page on reserved IPs.
 
     An embedded server is started in a directory of its own; both are gone afterwards.

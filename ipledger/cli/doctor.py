@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="POSITION",
     help="With --accept-rollback: the highest position that anybody has seen.",
 )
-def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) -> int:  # noqa: FBT001 - click passes it by name
+def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) -> int:
     """Check the server and the whole history; say what to do.
 
     Exit code 8 means that something is wrong; then it is said what can be done. Nothing is

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ipledger.cli.settings import Settings, VerbGroup, global_options, verb
+from ipledger.cli.settings import Settings, VerbGroup, options, verb
 from ipledger.cli.show import emit, table
 from ipledger.cli.views import must_exist
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=VerbGroup)
-@global_options
+@options
 def history() -> None:
     """Who held what, when."""
 

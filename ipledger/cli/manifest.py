@@ -34,6 +34,8 @@ def read_files(paths: Sequence[str]) -> Parsed:
     """
     from ipledger.manifests import parse, read_sources
 
+    if "" in paths:  # to a path, nothing means the directory that one is in
+        raise InvalidInput("-f names no file", "give a file, a directory, or -")
     parsed = parse(read_sources(paths, _read_stdin))
     for warning in parsed.warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
@@ -105,7 +107,7 @@ def delete(
     kind: str | None,
     names: tuple[str, ...],
     paths: tuple[str, ...],
-    ignore_not_found: bool,  # noqa: FBT001 - click passes it by name
+    ignore_not_found: bool,
 ) -> None:
     """Delete pools and reservations, by manifest or by name.
 

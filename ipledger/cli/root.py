@@ -12,7 +12,7 @@ import click
 
 from engine.errors import EXIT_CODES, LedgerError
 from ipledger import __version__
-from ipledger.cli.settings import Settings, global_options, output_asked
+from ipledger.cli.settings import Settings, options, output_asked
 from ipledger.cli.show import error_text
 
 USAGE = 2
@@ -72,7 +72,7 @@ class _Verbs(click.Group):
     epilog="`ipledger COMMAND --help` tells about a command, `ipledger demo` shows the whole.",
 )
 @click.version_option(__version__, prog_name="ipledger", message="%(prog)s %(version)s")
-@global_options
+@options
 def root() -> None:
     """IP address allocation whose only truth is an append-only event stream in Redis.
 
@@ -125,7 +125,8 @@ def _in_space(hint: str, space: str) -> str:
     """A hint whose commands speak of the space that the command spoke of."""
     if space in {"default", os.environ.get("IPLEDGER_SPACE")}:
         return hint
-    return re.sub(r"`ipledger (?!space |--space )", f"`ipledger --space {space} ", hint)
+    verbs = "|".join(verb for verb in VERBS if verb != "space")
+    return re.sub(rf"\bipledger (?=(?:{verbs})\b)", f"ipledger --space {space} ", hint)
 
 
 def _unexpected(error: Exception) -> tuple[str, str]:

@@ -170,7 +170,7 @@ _ROWS = (
 )  # fmt: skip
 
 
-def global_options(command: Command) -> Command:
+def options(command: Command) -> Command:
     """Add the global options to a command or a group."""
     for row in reversed(_ROWS):
         command = click.option(
@@ -220,7 +220,7 @@ class Verb(click.Command):
 class VerbGroup(click.Group):
     """A verb that has verbs of its own; its help leaves the global options to theirs."""
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **{"no_args_is_help": False, **attributes})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -236,7 +236,7 @@ def verb(
 
     def decorate(function: Callable[..., Any]) -> Verb:
         make = click.command(name, cls=Verb, epilog=shown if examples else None)
-        made = make(global_options(pass_settings(function)))
+        made = make(options(pass_settings(function)))
         if within is not None:
             within.add_command(made)
         return made

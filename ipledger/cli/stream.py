@@ -54,7 +54,7 @@ def _now_ms() -> int:
     help="Only events of this type, such as LeaseGranted; repeatable.",
 )
 @click.option("--until-end", is_flag=True, help="Stop at the end instead of waiting for more.")
-def follow(settings: Settings, start: str, types: tuple[str, ...], until_end: bool) -> None:  # noqa: FBT001 - click passes it by name
+def follow(settings: Settings, start: str, types: tuple[str, ...], until_end: bool) -> None:
     """Print events as they come, as JSON lines, commit by commit.
 
     With -o yaml each event is a YAML document. A server that goes away is waited for.
@@ -176,7 +176,7 @@ def whole_commits(stream: Stream, continuity: Continuity, *, forever: bool) -> I
 @verb(examples=("ipledger replay --digest", "ipledger replay --to 2026-11-03T04:05:00Z"))
 @click.option("--to", "to", metavar="POSITION|TIME", help="Stop there [the end].")
 @click.option("--digest", "with_digest", is_flag=True, help="The canonical digest of the state.")
-def replay(settings: Settings, to: str | None, with_digest: bool) -> None:  # noqa: FBT001 - click passes it by name
+def replay(settings: Settings, to: str | None, with_digest: bool) -> None:
     """Fold the events anew and tell what they amount to."""
     from ipledger.times import Point, format_ms, parse_point
     from projections.digest import state_digest

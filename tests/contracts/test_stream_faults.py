@@ -24,7 +24,7 @@ from engine.errors import Unavailable, UnknownOutcome
 from engine.redis_stream import RedisStream
 from engine.stream import Committed, Conflict, NewEntry, Proposal
 from ipledger.servers import make_client
-from tests.contracts.test_streams import RedisBench
+from tests.contracts.benches import RedisBench
 from tests.servers import Served, bundled_program, serving, system_program
 
 # Long enough for a server that runs, short enough to wait for one that does not.
@@ -167,12 +167,12 @@ def test_a_loading_server_writes_nothing(program: Path, space: str) -> None:
         bench.write("")
         with bench.other.pipeline(transaction=False) as pipeline:
             # It attends to its callers after every 1,024 commands that it has loaded.
-            for _ in range(6_000):
+            for _ in range(4_500):
                 pipeline.set("x", 1)
             pipeline.execute()
         bench.other.config_set("key-load-delay", 50)
         with make_client(served.url, None) as third:
-            reload = threading.Thread(target=third.execute_command, args=("DEBUG", "LOADAOF"))
+            reload = threading.Thread(target=third.execute_command, args=("DEBUG", "LOADAOF"), daemon=True)
             reload.start()
             while not bench.other.info("persistence")["loading"]:
                 pass
@@ -197,7 +197,7 @@ def test_an_answer_that_cannot_be_read_is_no_answer(
                     connection.recv(1 << 20)
                     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         with make_client(f"unix://{path}") as client:
             stream = RedisStream(client, "a")

@@ -42,7 +42,7 @@ def whole(subnet: Subnet) -> RangeSet:
 
 
 def refusal_of(
-    entries: Any,  # noqa: ANN401 - wrong types are the point
+    entries: Any,
     family: Family | None = None,
     *,
     subnet: Subnet | None = None,

@@ -273,6 +273,7 @@ def test_v11_counts_ips_without_exclude_ips(ledger: TestLedger) -> None:
     ledger.apply(make_pool("b", ips=["10.0.0.18-10.0.0.30"]))
     taken_back = make_pool("a", ips=["10.0.0.10-10.0.0.20"])
     assert "10.0.0.18-10.0.0.20" in refused(ledger, taken_back, kind="conflict").message
+    ledger.apply(make_pool("c", ips=["10.0.0.1-10.0.0.30"], exclude_ips=["10.0.0.10-10.0.0.30"]))
 
 
 def test_v11_holds_against_a_pool_that_is_terminating(ledger: TestLedger) -> None:

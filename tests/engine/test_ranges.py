@@ -187,7 +187,7 @@ POOL_CASES = [
         ("fd12:3456:789a:baba::/64", "fd12:3456:789a:baba::"),
     ],
 )
-def test_what_a_pool_has_is_ips_without_exclude_ips(  # noqa: PLR0913, PLR0917 - columns of a table
+def test_what_a_pool_has_is_ips_without_exclude_ips(
     subnet: str, prefix: str, ips: str, exclude_ips: str, left: str, size_v4: int, size_v6: int
 ) -> None:
     """The addresses that remain, and how many, are exact in both families."""

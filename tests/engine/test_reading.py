@@ -60,7 +60,7 @@ class Book:
         for part, event in enumerate(events):
             self.put(event, part=part, parts=len(events), decided_at=decided_at)
 
-    def put(self, event: Event, position: int = 0, ms: int = 0, **commit: Any) -> None:  # noqa: ANN401 - the fields of a Commit
+    def put(self, event: Event, position: int = 0, ms: int = 0, **commit: Any) -> None:
         """One entry of any commit, at any place; by default a right one at the next place."""
         position = position or self.last + 1
         about = {

@@ -54,7 +54,7 @@ def unpacked(data: bytes) -> tuple[Any, ...]:
     return cast("tuple[Any, ...]", msgpack.unpackb(data, use_list=False))
 
 
-def altered(value: Any) -> Iterator[Any]:  # noqa: ANN401 - a tree of msgpack values
+def altered(value: Any) -> Iterator[Any]:
     """The value with one member, at any depth, that can never be right there."""
     if type(value) is tuple:
         for at, member in enumerate(value):
@@ -128,7 +128,7 @@ def test_a_commit_may_be_as_large_as_they_come() -> None:
     assert decode_entry(raw_entry(SAMPLES["PoolDeleted"]["full"], commit)).commit.ends_here
 
 
-def full(name: str) -> Any:  # noqa: ANN401 - whichever event it is
+def full(name: str) -> Any:
     """The event of a sample, to be altered."""
     return SAMPLES[name]["full"].event
 

@@ -1,4 +1,4 @@
-"""kill -9 of the embedded server while it works: nothing acknowledged is lost, nothing is doubled."""
+"""kill -9 of the embedded server while it works: nothing acknowledged is lost or doubled."""
 
 from __future__ import annotations
 

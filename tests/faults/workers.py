@@ -66,8 +66,7 @@ def allocate_from_threads(
         barrier.wait(60)
 
         def caller(number: int) -> None:
-            for at in range(each):
-                said.append(_allocate(ledger, f"o-{process}-{number}-{at}"))
+            said.extend(_allocate(ledger, f"o-{process}-{number}-{at}") for at in range(each))
 
         callers = [Thread(target=caller, args=(number,)) for number in range(threads)]
         for thread in callers:

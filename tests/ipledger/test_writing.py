@@ -326,6 +326,21 @@ def test_one_command_twice_in_a_batch_lands_once(ledger: TestLedger) -> None:
     assert ledger.counts().leased == 1
 
 
+def test_two_requests_under_one_command_id_do_not_both_land(
+    ledger: TestLedger, late: TestLedger
+) -> None:
+    """Neither in one batch nor from two writers, though they have nothing else in common."""
+    calls = [ledger.call(make_allocate(owner=owner), "my id") for owner in ("a", "b")]
+    elsewhere = late.call(make_allocate(owner="c"), "my id")
+    batch = late.plan(elsewhere)
+    finish(ledger, calls)
+    finish(late, late.append(batch))
+    assert isinstance(calls[0].outcome, Done)
+    for call in (calls[1], elsewhere):
+        assert isinstance(call.outcome, Refusal)
+        assert (call.outcome.kind, call.outcome.about) == ("conflict", "command-id")
+
+
 def test_a_command_whose_reply_was_lost_lands_once(ledger: TestLedger) -> None:
     """Sent again without having read anything, it meets its own tag in the tail."""
     call = ledger.call(make_allocate())

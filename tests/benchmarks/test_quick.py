@@ -1,0 +1,97 @@
+"""The benchmarks run, and say what they were measured on and against. No figure is judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from engine.errors import Unavailable
+from tests.servers import bundled_program, system_program
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+NAMES: Final = ("append", "allocate", "replay")
+
+
+@pytest.fixture(scope="module")
+def server() -> str:
+    """A program that the benchmarks can start."""
+    try:
+        return str(bundled_program())
+    except Unavailable:
+        program = system_program()
+        if program is None:
+            pytest.skip("no server program here")
+        return str(program)
+
+
+def run(module: str, server: str, json_file: Path) -> tuple[str, list[dict[str, Any]]]:
+    """What a quick run printed, and the reports that it wrote."""
+    asked = [sys.executable, "-m", module, "--quick", "--server", server, "--json", str(json_file)]
+    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    reports: list[dict[str, Any]] = json.loads(json_file.read_text("utf-8"))
+    return said.stdout, reports
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def ran(
+    request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str, dict[str, Any]]:
+    """Each benchmark in turn: its name, what a quick run of it printed, and its report."""
+    name: str = request.param
+    json_file = tmp_path_factory.mktemp(name) / "figures.json"
+    printed, (report,) = run(f"benchmarks.{name}", server, json_file)
+    return name, printed, report
+
+
+def test_a_benchmark_says_what_it_was_measured_on(ran: tuple[str, str, dict[str, Any]]) -> None:
+    """Machine, server, durability and commit are printed and reported, and that it was quick."""
+    name, printed, report = ran
+    assert report["benchmark"] == name
+    assert report["quick"] is True
+    assert "prove nothing" in printed
+    assert report["durability"] == "appendfsync always, unix socket"
+    assert "cores" in report["machine"]
+    assert "Python" in report["machine"]
+    assert report["server"].startswith(("redis ", "valkey "))
+    for told in ("machine", "server", "durability"):
+        assert report[told] in printed
+    assert report["commit"] is None or report["commit"] in printed
+
+
+def test_the_figures_stand_beside_their_ceiling(ran: tuple[str, str, dict[str, Any]]) -> None:
+    """Every figure has its median and percentiles; every ceiling is a figure of the same run."""
+    _, printed, report = ran
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    assert len(figures) == len(report["figures"]), "a name stands for one figure"
+    ceilings = {figure["ceiling"] for figure in figures.values()} - {None}
+    assert ceilings
+    for name in ceilings:
+        assert f"{name} (ceiling)" in printed
+    for figure in figures.values():
+        assert figure["name"] in printed
+        assert figure["samples"] > 0
+        assert figure["rate_per_s"] > 0
+        assert 0 < figure["p50_ms"] <= figure["p99_ms"]
+        if figure["ceiling"] is not None:
+            measured = figure["rate_per_s"] / figures[figure["ceiling"]]["rate_per_s"]
+            assert figure["of_ceiling"] == pytest.approx(measured)
+
+
+def test_all_run_in_one_go(server: str, tmp_path: Path) -> None:
+    """`python -m benchmarks` runs every benchmark, each once."""
+    _, reports = run("benchmarks", server, tmp_path / "figures.json")
+    assert tuple(report["benchmark"] for report in reports) == NAMES
+
+
+def test_a_server_that_is_none_is_refused(tmp_path: Path) -> None:
+    """A program that cannot be started ends the run, instead of figures of another server."""
+    asked = [sys.executable, "-m", "benchmarks.replay", "--quick", "--server", str(tmp_path / "x")]
+    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode != 0
+    assert "(ceiling)" not in said.stdout

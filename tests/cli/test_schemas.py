@@ -1,0 +1,188 @@
+"""Every JSON shape that the command line prints is the one that docs/schemas/ promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from docs.make_reference import SCHEMAS, schema_name, walk
+from engine.entry import Record
+from engine.wire import REGISTRY
+from ipledger.event_views import event_view
+from tests.cli.conftest import (
+    Cli,
+    Result,
+    deployment_yaml,
+    pool_yaml,
+    reservation_yaml,
+    shown,
+)
+from tests.engine.samples import ALL, COMMIT, IDS, MS, POSITION, Sample
+
+# What is no answer of a verb but a part of several, or goes to stderr.
+SHARED: Final = {"common", "error", "lease", "pool", "reservation", "space"}
+# Verbs whose output is for a person or a shell.
+WITHOUT: Final = {("completion",), ("demo",)}
+# Keys that are there in some cases only.
+OPTIONAL: Final = {"refused"}
+
+DOCUMENTS: Final[dict[str, dict[str, Any]]] = {
+    path.name: json.loads(path.read_text("utf-8")) for path in SCHEMAS.glob("*.schema.json")
+}
+_REGISTRY: Final = Registry().with_resources(
+    (name, Resource.from_contents(document)) for name, document in DOCUMENTS.items()
+)  # fmt: skip
+
+
+def hold(name: str, data: object) -> None:
+    """Fail unless `data` is as the schema of that name says."""
+    validator = Draft202012Validator(DOCUMENTS[name], registry=_REGISTRY)
+    faults = [f"{list(e.absolute_path)}: {e.message}" for e in validator.iter_errors(data)]
+    assert not faults, "\n".join(faults)
+
+
+def _objects(schema: object) -> Iterator[dict[str, Any]]:
+    """Every part of a schema that lists properties."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object" and "properties" in schema:
+            yield schema
+        for part in schema.values():
+            yield from _objects(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _objects(part)
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_a_schema_is_strict(name: str) -> None:
+    """It is JSON Schema 2020-12, knows every key, and every key is always there."""
+    Draft202012Validator.check_schema(DOCUMENTS[name])
+    assert DOCUMENTS[name]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    for described in _objects(DOCUMENTS[name]):
+        assert described["additionalProperties"] is False
+        assert set(described["properties"]) - set(described["required"]) <= OPTIONAL
+
+
+def test_every_verb_has_a_schema_and_every_schema_a_verb() -> None:
+    """Named after the verb: docs/schemas/history-ip.schema.json is of `history ip`."""
+    verbs = {schema_name(path) for path, _ in walk() if path not in WITHOUT}
+    shared = {schema_name((name,)) for name in SHARED}
+    assert verbs | shared == set(DOCUMENTS)
+
+
+@pytest.fixture
+def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
+    """A space with a bit of everything; its files are in the test's directory."""
+    everything = (
+        "ttl: 1h, gateway: 10.1.0.1, routes: [{dst: 10.9.0.0/16, gw: 10.1.0.2}], podAffinity: "
+        "{matchLabels: {a: b}, matchExpressions: [{key: k, operator: Exists}]}, nodeName: [n1]"
+    )
+    cli.ok("apply", "-f", manifest(
+        pool_yaml("web", "10.0.0.0/24", "10.0.0.10-10.0.0.12")
+        + pool_yaml("full", "fd00::/64", "fd00::5-fd00::9", more="disable: true")
+        + pool_yaml("rich", "10.1.0.0/24", "10.1.0.10-10.1.0.12", more=everything)
+        + reservation_yaml("kept", "10.0.0.12", more="owner: me, reason: why, for: 1h")
+    ))  # fmt: skip
+    lease = cli.json("allocate", "--pool", "web", "--owner", "a", "--ttl", "1h", "--uid", "u",
+                     "--label", "k=v", "--cluster", "c").data["leases"][0]  # fmt: skip
+    cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
+    assert cli("release", str(lease["lease"])).code == 0
+    (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
+    (tmp_path / "pools.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
+    return cli
+
+
+# By verb: commands whose answers differ in shape. FILES is the test's directory, SPACE the space.
+COMMANDS: Final[dict[str, list[str]]] = {
+    "allocate": [
+        "allocate --pool web --owner b", "allocate -f FILES/shop.yaml",
+    ],
+    "apply": ["apply -f FILES/pools.yaml"],
+    "delete": [
+        "delete pool full", "delete pool web", "delete reservation kept nope --ignore-not-found",
+        "delete -f FILES/shop.yaml --ignore-not-found",
+    ],
+    "describe": ["describe pool rich", "describe reservation kept", "describe space SPACE"],
+    "doctor": ["doctor"],
+    "embedded status": ["embedded status --data-dir FILES/home"],
+    "embedded stop": ["embedded stop --data-dir FILES/home"],
+    "follow": ["follow --from 1 --until-end"],
+    "free": ["free web", "free web --limit 1", "free full"],
+    "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web"],
+    "history ip": ["history ip 10.0.0.10", "history ip 10.0.0.11"],
+    "release": ["release 6 8", "release --owner nobody"],
+    "replay": ["replay", "replay --digest", "replay --to 0"],
+    "space create": ["space create SPACE-2"],
+    "space forget": ["space forget SPACE", "space forget SPACE-3"],
+    "space list": ["space list"],
+}  # fmt: skip
+
+
+def test_every_verb_is_held_to_its_schema() -> None:
+    """The list above leaves no verb out."""
+    assert set(COMMANDS) == {" ".join(path) for path, _ in walk() if path not in WITHOUT}
+
+
+@pytest.mark.parametrize(
+    ("verb", "command"),
+    [(verb, command) for verb, commands in COMMANDS.items() for command in commands],
+)
+def test_the_output_is_as_promised(world: Cli, tmp_path: Path, verb: str, command: str) -> None:
+    """Key by key, whatever the case."""
+    words = command.replace("FILES", str(tmp_path)).replace("SPACE", world.options[-1])
+    result = world(*words.split(), "-o", "json")
+    assert result.code in {0, 5}, result
+    name = schema_name(tuple(verb.split()))
+    if verb == "follow":
+        for line in result.out.splitlines():
+            hold(name, json.loads(line))
+    else:
+        hold(name, result.data)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["get", "pool", "x"], ["get", "nope"], ["allocate", "--pool", "web", "--owner", ""],
+     ["allocate", "--pool", "web", "--owner", "z", "--count", "99"], ["--url", "x:", "doctor"]],
+    ids=shown,
+)  # fmt: skip
+def test_errors_are_as_promised(world: Cli, words: list[str]) -> None:
+    """One line on stderr, nothing on stdout."""
+    result: Result = world(*words, "-o", "json")
+    assert result.code
+    assert result.out == ""
+    hold("error.schema.json", json.loads(result.err))
+
+
+@pytest.mark.parametrize("sample", ALL, ids=IDS)
+def test_every_type_of_event_is_as_promised(sample: Sample) -> None:
+    """With nothing optional and with everything."""
+    record = Record(POSITION, MS, sample.event, sample.sealed, sample.header, COMMIT)
+    view = json.loads(json.dumps(event_view(record, "default")))
+    hold("follow.schema.json", view)
+    assert view["type"] == type(sample.event).__name__
+
+
+def test_every_type_of_event_has_a_promise() -> None:
+    """Also the ones that this test's samples forget."""
+    known = {cls.__name__ for cls in REGISTRY.classes} | {"Informational"}
+    assert set(DOCUMENTS["follow.schema.json"]["$defs"]) == known
+
+
+def test_a_schema_refuses_what_it_does_not_know(world: Cli) -> None:
+    """The schemas bite: a key too many or too few is a fault."""
+    data = world.json("get", "pools").data
+    data["items"][0]["surprise"] = 1
+    with pytest.raises(AssertionError):
+        hold("get.schema.json", data)
+    del data["items"][0]["surprise"]
+    hold("get.schema.json", data)
+    del data["items"][0]["counts"]["free"]
+    with pytest.raises(AssertionError):
+        hold("get.schema.json", data)
