@@ -165,16 +165,15 @@ def any_fill(options: Options, bench: Bench, report: Report) -> None:
     in_turns(total // batch, (bare, script), (ours, lambda: allocate_batch(ledger, "whole", batch)))
     counts = ledger.state.counts(ledger.state.pool("whole").pool_id)  # type: ignore[union-attr]
     assert (counts.leased, counts.free) == (total, 0), counts
-    tenth = len(ours.durations_s) // 10
-    deciles = [Timing(batch) for _ in range(10)]
-    for index, decile in enumerate(deciles):
-        decile.durations_s = ours.durations_s[index * tenth : (index + 1) * tenth]
-    rates = sorted(decile.rate for decile in deciles)
+    rates = [tenth.rate for tenth in ours.tenths()]
+    # Beside the bare script of the same turns: a machine that was busy for a while slows both.
+    shares = [mine / rate.rate for mine, rate in zip(rates, bare.tenths(), strict=True)]
     sizes = {
         "addresses": total,
-        "slowest_tenth_per_s": round(rates[0]),
-        "fastest_tenth_per_s": round(rates[-1]),
-        "slowest_of_fastest": round(rates[0] / rates[-1], 2),
+        "slowest_tenth_per_s": round(min(rates)),
+        "fastest_tenth_per_s": round(max(rates)),
+        "slowest_of_fastest": round(min(rates) / max(rates), 2),
+        "slowest_of_fastest_as_shares_of_the_ceiling": round(min(shares) / max(shares), 2),
     }
     name = f"append.lua by raw EVALSHA, {batch} a call, beside the fill"
     report.add(

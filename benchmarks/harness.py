@@ -64,6 +64,14 @@ class Timing:
         ordered = sorted(self.durations_s)
         return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]
 
+    def tenths(self) -> list[Timing]:
+        """The first tenth of what was measured, the second, and so on to the last."""
+        parts = [Timing(self.items) for _ in range(10)]
+        length = len(self.durations_s) // 10
+        for index, part in enumerate(parts):
+            part.durations_s = self.durations_s[index * length : (index + 1) * length]
+        return parts
+
     @property
     def rate(self) -> float:
         """Items a second, by the median duration."""

@@ -124,11 +124,11 @@ def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:
     pools = [pool for pool in map(facts.pool, group) if pool is not None]
     for pool in pools:
         granting.reads[tags.pool(pool.name)] = None
+    leases = facts.leases_of(command.owner, command.interface)
+    if not leases and not granting.requested:
+        return grant_any(granting, pools, command.number)  # as almost always
     ids = {pool.pool_id for pool in pools}
-    held = [
-        lease for lease in facts.leases_of(command.owner, command.interface)
-        if lease.pool_id in ids
-    ]  # fmt: skip
+    held = [lease for lease in leases if lease.pool_id in ids]
     # What is asked for by address comes first: it may lie behind the number that is asked for.
     held.sort(key=lambda lease: lease.address not in granting.requested)
     holding = held[: command.number]

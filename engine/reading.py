@@ -107,9 +107,6 @@ class Continuity:
                 raise DamagedEntry(message, RESTORE_HINT, position)
             self.generation += 1
             self.voided += event.void_through - event.kept
-            # By what is remembered, not by what is void: an altered entry may void 2^60 positions.
-            for void in [seen for seen in self._expected if event.kept < seen < position]:
-                del self._expected[void]
         elif position != expected:
             message = f"the stream has a hole: position {expected} is missing"
             raise MissingEntries(message, RESTORE_HINT, expected)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.addresses import format_address, from_int
-from engine.facts import Lease, Pool, Reservation
+from engine.facts import Lease, Pool, Quarantine, Reservation
 from engine.model import PoolSpec, ReservationSpec, Selector
 from ipledger.times import format_ms
 from projections.state import LedgerState
@@ -129,6 +129,22 @@ def space_view(
         "position": position,
         "generation": generation,
         "trouble": trouble,
+    }
+
+
+def quarantine_view(aside: Quarantine, space: str) -> Json:
+    """What is set aside: since when, why, until when."""
+    ends_ms = aside.ends_at_ms
+    return {
+        "quarantine": aside.quarantine_id,
+        "space": space,
+        "ip_version": aside.ips.family,
+        "ips": aside.ips.texts(),
+        "size": aside.ips.size,
+        "reason": aside.reason,
+        "lease": aside.lease,
+        "created_at": format_ms(aside.created_at_ms),
+        "ends_at": None if ends_ms is None else format_ms(ends_ms),
     }
 
 

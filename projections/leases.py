@@ -80,7 +80,9 @@ class Leases:
 
     def of(self, owner: str, interface: str | None) -> Sequence[Lease]:
         """The active leases of an owner, by id."""
-        found = self._by_owner.get(owner, ())
+        found = self._by_owner.get(owner)
+        if found is None:
+            return ()
         ids = (found,) if isinstance(found, int) else found
         leases = [Lease._make(self._by_id[lease_id]) for lease_id in ids]
         return [held for held in leases if interface is None or held.interface == interface]

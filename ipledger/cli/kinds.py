@@ -13,6 +13,7 @@ _NAMES = {
         "reservation", "reservedip", "reservedips", "spiderreservedip", "spiderreservedips", "sr",
     ),
     "leases": ("lease",),
+    "quarantines": ("quarantine",),
     "spaces": ("space",),
 }  # fmt: skip
 KINDS = tuple(_NAMES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipledger.ledger import Ledger
     from ipledger.operations import Allocated, Operation
 
-_FOR_FILES = ("ttl", "labels", "cluster")
+_FOR_FILES = ("ttl", "labels", "cluster", "effective_at")
 MARKS = ("namespace", "workload")
 _LEASE_DIGITS_MAX = 18
 
@@ -28,13 +28,14 @@ class Asked(TypedDict):
 
     pools: tuple[str, ...]
     owner: str | None
-    interface: str | None
+    interfaces: tuple[str, ...]
     uid: str | None
     addresses: tuple[str, ...]
     count: int | None
     ttl: str | None
     labels: tuple[str, ...]
     cluster: str | None
+    effective_at: str | None
 
 
 class Chosen(TypedDict):
@@ -123,7 +124,13 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     help="Pool; B if A is exhausted. Repeat it for addresses from both at once.",
 )
 @click.option("--owner", metavar="OWNER", help="Who holds it: for a pod, CLUSTER/NAMESPACE/NAME.")
-@click.option("--interface", metavar="NAME", help="The owner's interface [eth0].")
+@click.option(
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="NAME",
+    help="The owner's interface [eth0]. Repeat it for addresses on several, all or none.",
+)
 @click.option(
     "--uid", metavar="UID", help="The owner's incarnation; another one supersedes its lease."
 )
@@ -150,6 +157,9 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     help="Which cluster asks (IPLEDGER_CLUSTER).",
 )
 @click.option(
+    "--effective-at", metavar="TIME", help="Since when it has been so, if earlier than now."
+)
+@click.option(
     "-f",
     "--filename",
     "paths",
@@ -159,7 +169,7 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     help="Workloads with the annotation ipam.spidernet.io/ippool: a lease a replica.",
 )
 def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Asked]) -> int:
-    """Give addresses to an owner, or to a workload's replicas (-f).
+    """Give addresses to an owner, or to a workload's replicas.
 
     An owner who asks again gets what it holds. Exit code 5: all addresses are used out.
     """
@@ -172,7 +182,7 @@ def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Aske
         raise click.UsageError("name a --pool and an --owner, or give -f FILE", context)
     from engine.model import DEFAULT_INTERFACE
 
-    interface = DEFAULT_INTERFACE if asked["interface"] is None else asked["interface"]
+    interface = asked["interfaces"] or DEFAULT_INTERFACE
     options_given = _asked(asked)
     with settings.open() as ledger:
         answer = ledger.allocate(
@@ -192,7 +202,17 @@ def _asked(asked: Asked) -> dict[str, Any]:
         "ttl_s": None if asked["ttl"] is None else parse_duration(asked["ttl"]),
         "labels": read_labels(asked["labels"]),
         "cluster": asked["cluster"],
+        "effective_at_ms": effective_ms(asked["effective_at"]),
     }
+
+
+def effective_ms(text: str | None) -> int | None:
+    """A time in words as milliseconds, if there is one."""
+    import time
+
+    from ipledger.times import parse_time
+
+    return None if text is None else parse_time(text, time.time_ns() // 1_000_000)
 
 
 def _allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> int:
@@ -248,6 +268,7 @@ def _wishes(
             wanted.append(operations.allocate(
                 list(workload.groups), owner, interface=workload.interface,
                 ttl_s=given["ttl_s"], cluster=given["cluster"],
+                effective_at_ms=given["effective_at_ms"],
                 labels=labels, command_id=step, reason=settings.reason,
             ))  # fmt: skip
     return owners, wanted
@@ -258,6 +279,7 @@ def _wishes(
         "ipledger release 17",
         "ipledger release --owner c1/default/web-0",
         "ipledger release --owner c1/default/web-0 --ip 172.18.40.41",
+        "ipledger release --label node=n7 --dry-run",
     )
 )
 @click.argument("leases", nargs=-1, metavar="[LEASE]...")
@@ -269,38 +291,73 @@ def _wishes(
     "labels",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Only what has this label; repeatable.",
+    help="Only what has this label; repeatable. Alone: whoever holds it.",
 )
-def release(settings: Settings, /, leases: tuple[str, ...], **chosen: Unpack[Chosen]) -> None:
-    """End leases: by number, or an owner's.
+@click.option("--effective-at", metavar="TIME", help="Since when it is over, if earlier than now.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be released.")
+def release(
+    settings: Settings,
+    /,
+    leases: tuple[str, ...],
+    effective_at: str | None,
+    dry_run: bool,
+    **chosen: Unpack[Chosen],
+) -> None:
+    """End leases: by number, an owner's, or all with a label.
 
     One that has ended already is no error.
     """
+    from ipledger import operations
+
     context = click.get_current_context()
     owner, address = chosen["owner"], chosen["address"]
     if leases and any(value not in {None, ()} for value in chosen.values()):
         raise click.UsageError("name either LEASEs or an --owner", context)
-    if not leases and owner is None and address is None:
-        raise click.UsageError("name a LEASE or an --owner", context)
+    if not leases and owner is None and address is None and not chosen["labels"]:
+        raise click.UsageError("name a LEASE, an --owner or a --label", context)
     if address is not None and chosen["labels"]:
         raise click.UsageError("an address needs no --label beside it", context)
     ids = [_lease_id(text) for text in leases]
+    operation = operations.release(
+        *ids, owner=owner, interface=chosen["interface"], address=address,
+        labels=read_labels(chosen["labels"]), effective_at_ms=effective_ms(effective_at),
+        **settings.claims(),
+    )  # fmt: skip
     with settings.open() as ledger:
-        answer = ledger.release(
-            *ids, owner=owner, interface=chosen["interface"], address=address,
-            labels=read_labels(chosen["labels"]), **settings.claims(),
-        )  # fmt: skip
+        answer = ledger.preview(operation) if dry_run else ledger.run(operation)
+        ended = set(answer.leases)
+        did = "would be released" if dry_run else "released"
+        items: list[dict[str, Any]] = [
+            {"lease": lease, "result": did, "detail": None} for lease in answer.leases
+        ]
+        items += [
+            {"lease": lease, "result": "already released", "detail": _whose_now(ledger, lease)}
+            for lease in dict.fromkeys(ids) if lease not in ended
+        ]  # fmt: skip
         position = ledger.position
-    ended = set(answer.leases)
-    items = [{"lease": lease, "result": "released"} for lease in answer.leases]
-    items += [
-        {"lease": lease, "result": "already released"}
-        for lease in dict.fromkeys(ids) if lease not in ended
-    ]  # fmt: skip
-    human = "\n".join(f"lease/{i['lease']} {i['result']}" for i in items)
+    lines = [f"lease/{i['lease']} {i['result']}" + _bracketed(i["detail"]) for i in items]
+    human = "\n".join(plain(line) for line in lines)
     if not items:
-        human = f"{plain(owner)} holds nothing of that: nothing to release"
+        holder = "nobody" if owner is None else plain(owner)
+        what = "anything" if owner is None else "nothing"
+        human = f"{holder} holds {what} of that: nothing to release"
     emit(settings.output, {"items": items, "position": position}, human)
+
+
+def _bracketed(detail: str | None) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def _whose_now(ledger: Ledger, lease_id: int) -> str | None:
+    """Who holds the address of a lease that has ended: a late release must know."""
+    was = ledger.lease_as_granted(lease_id)
+    if was is None:
+        return None
+    text = was[0].text
+    now = ledger.state.lease_at(was[0].address)
+    if now is None:
+        return f"nobody holds {text} now"
+    return f"{text} is now held by {now.owner}, lease {now.lease_id}"
 
 
 def _lease_id(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Item = dict[str, str | None]
 
 _DELETABLE = ("pools", "reservations")
+_LEASES_TOLD = 5  # of those that a reservation covers
 
 
 def read_files(paths: Sequence[str]) -> Parsed:
@@ -66,8 +68,9 @@ def _read_stdin() -> str:
     type=click.Path(),
     help="Manifests, several documents a file; repeatable.",
 )
-def apply(settings: Settings, paths: tuple[str, ...]) -> None:
-    """Create or change what manifests define, in one commit or none.
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def apply(settings: Settings, *, paths: tuple[str, ...], dry_run: bool) -> None:
+    """Create or change what manifests define, all or nothing.
 
     Manifests are those of Spiderpool, as they are, or our own kinds.
     """
@@ -76,11 +79,38 @@ def apply(settings: Settings, paths: tuple[str, ...]) -> None:
         first = parsed.workloads[0]
         message = f"{first.kind} {first.name} is not applied: it asks for addresses"
         raise InvalidInput(message, "use `ipledger allocate -f` for it")
+    from ipledger import operations
+
+    operation = operations.apply(*parsed.objects, **settings.claims())
     with settings.open() as ledger:
-        applied = ledger.apply(*parsed.objects, **settings.claims())
+        applied = ledger.preview(operation) if dry_run else ledger.run(operation)
+        items: list[Item] = [
+            {"kind": kind, "name": name, "result": did,
+             "detail": None if dry_run else _impact(ledger, kind, name, did)}
+            for kind, name, did in applied
+        ]  # fmt: skip
         position = ledger.position
-    items: list[Item] = [{"kind": kind, "name": name, "result": did} for kind, name, did in applied]
+    if dry_run:
+        click.echo("dry run: nothing was changed", err=True)
     _emit_items(settings, items, position)
+
+
+def _impact(ledger: Ledger, kind: str, name: str, did: str) -> str | None:
+    """What a reservation that was made or changed does to leases and pools."""
+    held = ledger.state.reservation(name) if kind == "reservation" else None
+    if held is None or did == "unchanged":
+        return None
+    state = ledger.state
+    told: list[str] = []
+    for pool in state.pools():
+        if pool.spec.family != held.spec.ips.family or not pool.effective.overlaps(held.spec.ips):
+            continue
+        leases = list(islice(state.leases_within(pool.pool_id, held.spec.ips), _LEASES_TOLD + 1))
+        kept = ", ".join(f"{lease.text} of {lease.owner}" for lease in leases[:_LEASES_TOLD])
+        more = ", …" if len(leases) > _LEASES_TOLD else ""
+        covered = f", {kept}{more} stays leased until its release" if leases else ""
+        told.append(f"pool {pool.name}: {state.counts(pool.pool_id).free} free{covered}")
+    return "; ".join(told) if told else "no pool has these addresses"
 
 
 @verb(
@@ -102,12 +132,17 @@ def apply(settings: Settings, paths: tuple[str, ...]) -> None:
     help="Delete what these manifests define; workloads give back their leases.",
 )
 @click.option("--ignore-not-found", is_flag=True, help="What is not there is no error.")
+@click.option("--cascade", is_flag=True, help="Revoke the leases of deleted pools, too.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def delete(
     settings: Settings,
+    *,
     kind: str | None,
     names: tuple[str, ...],
     paths: tuple[str, ...],
     ignore_not_found: bool,
+    cascade: bool,
+    dry_run: bool,
 ) -> None:
     """Delete pools and reservations, by manifest or by name.
 
@@ -116,6 +151,8 @@ def delete(
     if bool(paths) == bool(kind):
         message = "name what to delete: either -f FILE, or KIND NAME…"
         raise click.UsageError(message, click.get_current_context())
+    from ipledger import operations
+
     workloads: Sequence[Workload] = ()
     if kind:
         targets = _named(kind, names)
@@ -124,14 +161,20 @@ def delete(
     with settings.open() as ledger:
         if not ignore_not_found:
             _must_be_there(ledger, targets, workloads)
-        # The leases first: a pool without leases is gone at once.
-        items = [item for workload in workloads for item in _end_leases(ledger, workload, settings)]
+        if dry_run:
+            items = [item for workload in workloads for item in _would_end(ledger, workload)]
+        else:
+            # The leases first: a pool without leases is gone at once.
+            items = [i for workload in workloads for i in _end_leases(ledger, workload, settings)]
         if targets:
-            deleted = ledger.delete(
-                *targets, ignore_not_found=ignore_not_found, **settings.claims()
+            operation = operations.delete(
+                *targets, ignore_not_found=ignore_not_found, cascade=cascade, **settings.claims()
             )
+            deleted = ledger.preview(operation) if dry_run else ledger.run(operation)
             items += [_deleted_item(ledger, *entry) for entry in deleted]
         position = ledger.position
+    if dry_run:
+        click.echo("dry run: nothing was changed", err=True)
     _emit_items(settings, items, position)
 
 
@@ -210,6 +253,14 @@ def _leases_of(ledger: Ledger, workload: Workload) -> list[Lease]:
     return [
         lease for lease in ledger.state.leases()
         if mark in lease.labels and pattern.fullmatch(lease.owner)
+    ]  # fmt: skip
+
+
+def _would_end(ledger: Ledger, workload: Workload) -> list[Item]:
+    return [
+        {"kind": "lease", "name": str(lease.lease_id), "result": "released",
+         "detail": f"{lease.text} of {lease.owner}"}
+        for lease in _leases_of(ledger, workload)
     ]  # fmt: skip
 
 

@@ -32,9 +32,13 @@ VERBS = {
     "free": "ipledger.cli.views:free",
     "get": "ipledger.cli.views:get",
     "history": "ipledger.cli.history:history",
+    "quarantine": "ipledger.cli.time:quarantine",
     "release": "ipledger.cli.leases:release",
+    "renew": "ipledger.cli.time:renew",
     "replay": "ipledger.cli.stream:replay",
     "space": "ipledger.cli.admin:space",
+    "sweep": "ipledger.cli.time:sweep",
+    "unquarantine": "ipledger.cli.time:unquarantine",
 }
 
 

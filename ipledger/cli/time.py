@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.errors import InvalidInput, Unavailable
-from ipledger.cli.settings import Settings, options, pass_settings
+from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit
 
 if TYPE_CHECKING:
     from ipledger.ledger import Ledger
 
 
-@click.command()
+@verb(examples=("ipledger renew 17", "ipledger renew 17 --ttl 2h"))
 @click.argument("lease", type=click.IntRange(min=1))
 @click.option("--ttl", metavar="TIME", help="From now on; without it, as long as before.")
 @click.option("--shorten", is_flag=True, help="Allow an earlier end than now.")
-@options
-@pass_settings
 def renew(settings: Settings, *, lease: int, ttl: str | None, shorten: bool) -> None:
     """Let a lease go on. It never ends earlier by that, unless --shorten says so."""
     from ipledger.durations import parse_duration
@@ -35,13 +33,11 @@ def renew(settings: Settings, *, lease: int, ttl: str | None, shorten: bool) -> 
         emit(settings.output, {"items": [item], "position": ledger.position}, human)
 
 
-@click.command()
+@verb(examples=("ipledger sweep --dry-run", "ipledger sweep --every 30s"))
 @click.option("--every", metavar="TIME", help="Go on for ever, once in this time.")
 @click.option("--dry-run", is_flag=True, help="Only say what would end.")
-@options
-@pass_settings
 def sweep(settings: Settings, *, every: str | None, dry_run: bool) -> None:
-    """End what is past its time: leases, reservations, quarantines."""
+    """End leases, reservations and quarantines past their time."""
     from ipledger.durations import parse_duration
 
     every_s = None if every is None else parse_duration(every)
@@ -84,18 +80,20 @@ def _sweep_once(settings: Settings, ledger: Ledger, *, dry_run: bool, quiet: boo
     emit(settings.output, {"items": items, "position": ledger.position}, human)
 
 
-@click.command()
+@verb(
+    examples=(
+        'ipledger quarantine 10.3.2.1 --for 1h --reason "answers ARP from 02:00:5e:10:00:01"',
+    )
+)
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @click.option("--for", "duration", metavar="TIME", help="End it by itself after that time.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be set aside.")
-@options
-@pass_settings
 def quarantine(
     settings: Settings, *, addresses: tuple[str, ...], duration: str | None, dry_run: bool
 ) -> None:
-    """Set addresses aside because something else answers on them; --reason says what.
+    """Set addresses aside that something else answers on.
 
-    An address that is leased is set aside when its lease ends: its holder is not stopped.
+    --reason says what was seen. An address that is leased is set aside when its lease ends: its holder is not stopped.
     """
     from ipledger import operations
     from ipledger.durations import parse_duration
@@ -123,10 +121,8 @@ def quarantine(
         emit(settings.output, {"items": items, "position": ledger.position}, human)
 
 
-@click.command()
+@verb(examples=("ipledger unquarantine 10.3.2.1",))
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
-@options
-@pass_settings
 def unquarantine(settings: Settings, addresses: tuple[str, ...]) -> None:
     """Let addresses be given out again."""
     with settings.open() as ledger:

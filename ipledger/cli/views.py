@@ -52,7 +52,7 @@ _ALL: Narrowed = {"owner": None, "pool": None, "labels": ()}
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE",
               help="Leases with this label only; repeatable.")  # fmt: skip
 def get(settings: Settings, /, kind: str, name: str | None, **narrowed: Unpack[Narrowed]) -> None:
-    """List pools, reservations, leases or spaces, or show one.
+    """List pools, reservations, leases, quarantines or spaces.
 
     KIND is one of these, KIND/NAME as other commands print it is understood too.
     """
@@ -74,6 +74,7 @@ def find_items(settings: Settings, kind: str, name: str | None, narrowed: Narrow
         return _spaces(settings, name)
     with settings.open() as ledger:
         must_exist(ledger)
+        ledger.state.advance(ledger.writer.server_now_ms())  # only looked at from here on
         return _ITEMS[kind](ledger, name, narrowed)
 
 
@@ -138,6 +139,18 @@ def _leases(ledger: Ledger, name: str | None, narrowed: Narrowed) -> Items:
     return lease_views(ledger, found)
 
 
+def _quarantines(ledger: Ledger, name: str | None, _narrowed: Narrowed) -> Items:
+    from ipledger.views import quarantine_view
+
+    items = [quarantine_view(aside, ledger.space) for aside in ledger.state.quarantines()]
+    if name is None:
+        return items
+    found = [item for item in items if str(item["quarantine"]) == name]
+    if not found:
+        raise not_found("quarantine", name)
+    return found
+
+
 def _spaces(settings: Settings, name: str | None) -> Items:
     from ipledger.spaces import list_spaces
 
@@ -164,6 +177,14 @@ def _reservation_table(items: Items) -> str:
     return table(["name", "ips", "size", "owner", "reason"], rows)
 
 
+def _quarantine_table(items: Items) -> str:
+    rows = [
+        (i["quarantine"], few(i["ips"]), i["reason"], i["lease"], i["created_at"], i["ends_at"])
+        for i in items
+    ]
+    return table(["quarantine", "ips", "reason", "lease", "since", "until"], rows)
+
+
 def space_table(items: Items) -> str:
     """Spaces as a table; what is wrong with one stands behind it."""
     rows = [(i["name"], i["space_id"], i["position"], i["generation"], i["trouble"]) for i in items]
@@ -174,11 +195,13 @@ _ITEMS: dict[str, Callable[[Ledger, str | None, Narrowed], Items]] = {
     "pools": _pools,
     "reservations": _reservations,
     "leases": _leases,
+    "quarantines": _quarantines,
 }
 _TABLES: dict[str, Callable[[Items], str]] = {
     "pools": _pool_table,
     "reservations": _reservation_table,
     "leases": lease_table,
+    "quarantines": _quarantine_table,
     "spaces": space_table,
 }
 
@@ -195,6 +218,7 @@ def free(settings: Settings, pool: str, limit: int) -> None:
         raise InvalidInput(message, f"from 1 to {RANGES_MAX}")
     with settings.open() as ledger:
         must_exist(ledger)
+        ledger.state.advance(ledger.writer.server_now_ms())
         found = ledger.state.pool(pool)
         if found is None:
             raise not_found("pool", pool)

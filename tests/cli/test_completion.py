@@ -32,7 +32,7 @@ def _complete(*words: str, **environment: str) -> set[str]:
     ("words", "offered"),
     [
         (["a"], {"allocate", "apply"}),
-        (["get", ""], {"pools", "reservations", "leases", "spaces"}),
+        (["get", ""], {"pools", "reservations", "leases", "quarantines", "spaces"}),
         (["get", "-o", "js"], {"json", "jsonl"}),
         (["allocate", "--po"], {"--pool"}),
         (["follow", "--type", "LeaseG"], {"LeaseGranted"}),
@@ -76,10 +76,13 @@ def test_bash_completes(cli: Cli, tmp_path: Path) -> None:
     program = tmp_path / "ipledger"
     program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m ipledger "$@"\n')
     program.chmod(0o755)
-    (tmp_path / "script").write_text(cli.ok("completion", "bash"))
-    done = subprocess.run(
-        ["bash", "-c", f'PATH="{tmp_path}:$PATH"; . "{tmp_path}/script"; COMP_WORDS=(ipledger desc)'
-         '; COMP_CWORD=1; _ipledger_completion ipledger; echo "${COMPREPLY[@]}"'],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    script = f"""
+        PATH="{tmp_path}:$PATH"
+        {cli.ok("completion", "bash")}
+        COMP_WORDS=(ipledger desc)
+        COMP_CWORD=1
+        _ipledger_completion ipledger
+        echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("describe\n", "")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -20,10 +21,13 @@ from tests.cli.conftest import Cli, shown
 ROOT = Path(__file__).parents[2]
 
 
-def _process(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+def _process(
+    *words: str, stdout: int | IO[str] = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "ipledger", *words], check=False, text=True, timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, **options,  # type: ignore[call-overload]
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=stdout, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -146,7 +150,7 @@ def test_an_empty_option_is_refused(cli: Cli, name: str) -> None:
 
 def test_alone_it_helps() -> None:
     """Without arguments: the help, and exit code 0; every verb is in it with a whole sentence."""
-    done = _process(stdout=subprocess.PIPE)
+    done = _process()
     assert (done.returncode, done.stderr) == (0, "")
     commands = done.stdout.split("Commands:")[1]
     for verb in VERBS:
@@ -158,9 +162,7 @@ def test_alone_it_helps() -> None:
 def test_the_version() -> None:
     """As the package says, with or without other arguments."""
     for words in (["--version"], ["--space", "x", "--version"]):
-        assert _process(*words, stdout=subprocess.PIPE).stdout == (
-            f"ipledger {ipledger.__version__}\n"
-        )
+        assert _process(*words).stdout == (f"ipledger {ipledger.__version__}\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

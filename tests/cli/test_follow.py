@@ -121,7 +121,6 @@ def test_a_commit_is_whole_though_reading_was_interrupted(
     assert [[r.position for r in commit] for commit in delivered] == [
         [1], [2, 3, 4, 5, 6], [7, 8, 9, 10, 11],
     ]  # fmt: skip
-    commits.close()
     assert capsys.readouterr().err.count("away") <= 1
 
 

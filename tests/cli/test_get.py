@@ -28,7 +28,7 @@ def test_an_unknown_kind_is_told_the_known_ones(web: Cli) -> None:
     """Exit code 2."""
     result = web("get", "pods")
     assert result.code == 2
-    assert "pools, reservations, leases, spaces" in result.err
+    assert "pools, reservations, leases, quarantines, spaces" in result.err
 
 
 @pytest.mark.parametrize("kind", ["pool", "reservation", "lease", "space"])

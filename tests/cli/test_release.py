@@ -16,11 +16,16 @@ def test_by_number(web: Cli) -> None:
     """Several at once; one that has ended already is no error."""
     first, second = _lease(web, "a"), _lease(web, "b")
     assert web.ok("release", first) == f"lease/{first} released\n"
-    assert web.ok("release", first) == f"lease/{first} already released\n"
+    again = f"lease/{first} already released (nobody holds 10.0.0.10 now)\n"
+    assert web.ok("release", first) == again
     told = web.json("release", first, second, first).items
     assert told == [
-        {"lease": int(second), "result": "released"},
-        {"lease": int(first), "result": "already released"},
+        {"lease": int(second), "result": "released", "detail": None},
+        {
+            "lease": int(first),
+            "result": "already released",
+            "detail": "nobody holds 10.0.0.10 now",
+        },
     ]
 
 
@@ -59,7 +64,7 @@ def test_an_address_is_released_by_its_holder_only(web: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        ([], 2), (["--label", "a=b"], 2), (["--interface", "eth0"], 2), (["5", "--owner", "a"], 2),
+        ([], 2), (["--label", "x"], 6), (["--interface", "eth0"], 2), (["5", "--owner", "a"], 2),
         (["5", "--label", "a=b"], 2), (["--owner", "a", "--ip", "10.0.0.1", "--label", "a=b"], 2),
         (["abc"], 6), (["-1"], 2), (["0"], 6), (["1.5"], 6), (["9" * 5_000], 6), (["99"], 3),
         (["1"], 3), (["--owner", ""], 6), (["--owner", "a", "--label", "x"], 6), (["\x1b[31m"], 6),

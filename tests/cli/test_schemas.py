@@ -26,7 +26,7 @@ from tests.cli.conftest import (
 from tests.engine.samples import ALL, COMMIT, IDS, MS, POSITION, Sample
 
 # What is no answer of a verb but a part of several, or goes to stderr.
-SHARED: Final = {"common", "error", "lease", "pool", "reservation", "space"}
+SHARED: Final = {"common", "error", "lease", "pool", "quarantined", "reservation", "space"}
 # Verbs whose output is for a person or a shell.
 WITHOUT: Final = {("completion",), ("demo",)}
 # Keys that are there in some cases only.
@@ -93,6 +93,7 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
                      "--label", "k=v", "--cluster", "c").data["leases"][0]  # fmt: skip
     cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
     assert cli("release", str(lease["lease"])).code == 0
+    cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
     (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
     (tmp_path / "pools.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
     return cli
@@ -114,13 +115,19 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "embedded stop": ["embedded stop --data-dir FILES/home"],
     "follow": ["follow --from 1 --until-end"],
     "free": ["free web", "free web --limit 1", "free full"],
-    "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web"],
+    "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web",
+            "get quarantines"],
     "history ip": ["history ip 10.0.0.10", "history ip 10.0.0.11"],
-    "release": ["release 6 8", "release --owner nobody"],
+    "quarantine": ["quarantine 10.0.0.10 10.0.0.12 --for 1h --reason arp",
+                   "quarantine fd00::9 --reason arp --dry-run"],
+    "release": ["release 6 8", "release --owner nobody", "release --label k=v --dry-run"],
+    "renew": ["renew 8", "renew 8 --ttl 3h"],
     "replay": ["replay", "replay --digest", "replay --to 0"],
     "space create": ["space create SPACE-2"],
     "space forget": ["space forget SPACE", "space forget SPACE-3"],
     "space list": ["space list"],
+    "sweep": ["sweep", "sweep --dry-run"],
+    "unquarantine": ["unquarantine fd00::8"],
 }  # fmt: skip
 
 

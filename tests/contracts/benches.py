@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.entry import RawEntry
 from engine.memory_stream import MemoryStream
@@ -71,7 +71,6 @@ class RedisBench(Workbench):
         fields = {b"e": raw.e, b"s": raw.s, b"t": raw.t, b"c": raw.c}
         self.inject_fields(raw.entry_id, fields)
 
-    def inject_fields(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
+    def inject_fields(self, entry_id: str, fields: dict[Any, Any]) -> None:
         """Write an entry of any fields."""
-        arguments = [part for pair in fields.items() for part in pair]
-        self.other.execute_command("XADD", self.key, entry_id, *arguments)  # type: ignore[no-untyped-call]
+        self.other.xadd(self.key, fields, id=entry_id)

@@ -553,22 +553,33 @@ class StreamContract:
         bench.stream.restore(bench.anchor(1), head, head.position, bench.now_ms, bench.entry())
         assert [raw.position for raw in bench.all()] == [1, head.position + 1]
 
-    @pytest.mark.parametrize("wrong", ["moved", "low", "diverged", "gone", "empty"])
-    def test_a_restoration_of_something_else_is_refused(self, bench: Workbench, wrong: str) -> None:
+    @pytest.mark.parametrize(
+        ("what", "why"),
+        [
+            ("written meanwhile", "moved"),
+            ("void too little", "low"),
+            ("keep another", "diverged"),
+            ("kept is gone", "diverged"),
+            ("all is gone", "diverged"),
+        ],
+    )
+    def test_a_restoration_of_something_else_is_refused(
+        self, bench: Workbench, what: str, why: str
+    ) -> None:
         """Nothing is touched unless the stream is the one that the operator looked at."""
         bench.write("", "", "")
-        kept, head, void_through = bench.anchor(2), bench.stream.head(), 3
-        if wrong == "moved":
+        kept, head, void_through = bench.anchor(2), bench.stream.head(), 9
+        if what == "written meanwhile":
             bench.write("")
-        elif wrong == "low":
+        elif what == "void too little":
             void_through = 2
-        elif wrong == "diverged":
+        elif what == "keep another":
             kept = kept._replace(c=b"another")
-        elif wrong == "gone":
+        elif what == "kept is gone":
             bench.delete(2)
         else:
             bench.flush()
         before = bench.stream.head(), bench.all()
-        with pytest.raises(IntegrityError, match="while it was being restored"):
+        with pytest.raises(IntegrityError, match=rf"being restored \({why}\)"):
             bench.stream.restore(kept, head, void_through, bench.now_ms, bench.entry())
         assert (bench.stream.head(), bench.all()) == before

@@ -135,7 +135,7 @@ def test_a_restarted_server_is_written_to_again(program: Path, space: str) -> No
     with serving(program) as served, bench_on(served, space) as bench:
         bench.write("")
         bench.other.script_flush()
-        bench.other.execute_command("CLIENT", "KILL", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        bench.other.client_kill_filter(_type="normal", skipme=True)
         assert bench.append(bench.proposal(""), after=bench.end()).verdicts == (Committed(2),)
 
 
@@ -172,7 +172,9 @@ def test_a_loading_server_writes_nothing(program: Path, space: str) -> None:
             pipeline.execute()
         bench.other.config_set("key-load-delay", 50)
         with make_client(served.url, None) as third:
-            reload = threading.Thread(target=third.execute_command, args=("DEBUG", "LOADAOF"), daemon=True)
+            reload = threading.Thread(
+                target=third.execute_command, args=("DEBUG", "LOADAOF"), daemon=True
+            )
             reload.start()
             while not bench.other.info("persistence")["loading"]:
                 pass

@@ -10,10 +10,11 @@ import fakeredis
 import pytest
 import redis
 
+from engine import tags
 from engine.entry import ORIGIN, RawEntry
 from engine.errors import DamagedEntry, IntegrityError
 from engine.redis_stream import RedisStream, stream_key
-from engine.stream import Committed, Head
+from engine.stream import Committed, Conflict, Head
 from ipledger.servers import make_client
 from tests.contracts.benches import MemoryBench, RedisBench
 from tests.contracts.stream import MINUTE_MS, StreamContract
@@ -169,6 +170,23 @@ class ServerContract(RedisContract):
         bench.other.set(bench.key, "mine")
         with pytest.raises(IntegrityError, match="is not a stream"):
             bench.stream.wait(0, 0, 1)
+
+    def test_protocol_3_says_the_same(self, bench: RedisBench, url: str) -> None:
+        """A client of the newer protocol, whose replies have other shapes, reads alike."""
+        bench.write("", tags.SPACE)
+        with redis.Redis.from_url(url, protocol=3) as client:
+            other = RedisStream(client, bench.space)
+            assert other.head() == bench.stream.head()
+            assert other.read(0, 0, 9) == other.wait(0, 0, 9) == other.read_from(0, 9)
+            assert other.read(0, 0, 9) == bench.all()
+            assert other.wait(*bench.end()[:2], 1) == []
+            assert other.dump(0, 0) == bench.stream.dump(0, 0)
+            proposals = [bench.proposal("", reads=tags.SPACE), bench.proposal("")]
+            reply = other.append(bench.anchor(1), 0, bench.now_ms, proposals)
+            assert reply.verdicts == (Conflict(tags.SPACE, 2), Committed(3))
+            assert reply.tail == bench.all()[1:2]
+            other.restore(bench.end(), other.head(), 3, bench.now_ms, bench.entry())
+        assert bench.end().position == 4
 
     def test_waiting_ends_when_something_comes(self, bench: RedisBench, url: str) -> None:
         """Whoever waits at the end is given what another writes meanwhile."""

@@ -22,8 +22,7 @@ from engine.errors import (
 )
 from engine.events import LEVEL, Event, Sealed
 from engine.memory_stream import MemoryStream
-from engine.reading import Continuity, HighWater, find_entry, read_commits
-from engine.stream import Head
+from engine.reading import Continuity, HighWater, read_commits
 from engine.wire import encode_commit, encode_entry
 
 START_MS: Final = 1_700_000_000_000
@@ -247,6 +246,14 @@ def test_a_stream_that_lost_its_end_is_shorter() -> None:
         list(read_commits(book.stream, continuity))
 
 
+def test_a_whole_commit_deleted_at_the_end_is_missed() -> None:
+    """What is left are whole commits; but the stream remembers that there was more."""
+    for deleted in ([5], [4, 5], [2, 3, 4, 5], [1, 2, 3, 4, 5]):
+        book = Book(2, 1, 1)
+        book.delete(*deleted)
+        book.fails(MissingEntries, deleted[0], "has a hole")
+
+
 def test_half_a_commit_at_the_end_is_missing() -> None:
     """A stream that ends inside a commit, as after a torn copy, is not whole."""
     book = Book(1, 3)
@@ -422,11 +429,13 @@ def test_a_restoration_is_the_one_jump() -> None:
         (ev.HistoryRestored(2, 5, 1), 7, 1),
         (ev.HistoryRestored(2, 7, 1), 7, 1),
         (ev.HistoryRestored(2, 6, 2), 7, 2),
+        (ev.HistoryRestored(2, 6, 2), 7, 1),
         (ev.HistoryRestored(2, 6, 1), 7, 0),
         (ev.HistoryRestored(2, 6, 1), 3, 1),
     ],
     ids=[
         "keeps less", "keeps more", "voids less", "voids more", "skips a generation",
+        "names another generation",
         "is of the old generation", "stands too early",
     ],
 )  # fmt: skip
@@ -540,55 +549,3 @@ def test_another_space_under_the_name_is_replaced() -> None:
     with pytest.raises(SpaceReplaced, match=f"{SPACE_ID.hex()}, not {bytes(16).hex()}") as caught:
         book.read(remembered)
     assert "ipledger space forget default" in caught.value.hint
-
-
-# --- Finding one entry ----------------------------------------------------------------------
-
-
-class CountingStream(MemoryStream):
-    """A stream that counts what is asked of it."""
-
-    calls = 0
-
-    def read(self, after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
-        """Count, and allow no more than a peek."""
-        assert entries_max == 1
-        self.calls += 1
-        return super().read(after_ms, after_position, entries_max)
-
-    def read_from(self, ms: int, entries_max: int) -> list[RawEntry]:
-        """Count, and allow no more than a peek."""
-        assert entries_max == 1
-        self.calls += 1
-        return super().read_from(ms, entries_max)
-
-
-@given(
-    steps=st.lists(
-        st.tuples(st.sampled_from([0, 0, 1, 2, 1_000, 10**10]), st.sampled_from([0, 0, 0, 1, 3])),
-        max_size=25,
-    )
-)
-def test_any_position_is_found(steps: list[tuple[int, int]]) -> None:
-    """The entry at every position, None where it is void or not there; in few short reads."""
-    stream = CountingStream(lambda: START_MS)
-    ms, position = START_MS, 0
-    for later_ms, voided in [(0, 0), *steps]:
-        ms += later_ms
-        position += 1 + voided
-        stream.entries.append(RawEntry(ms, position, b"", b"", b"", b"%d" % position))
-    stream.last_generated = (ms, position)
-    by_position = {raw.position: raw for raw in stream.entries}
-    for wanted in range(-1, position + 3):
-        stream.calls = 0
-        assert find_entry(stream, wanted) == by_position.get(wanted)
-        assert stream.calls <= 45
-
-
-def test_nothing_is_found_where_nothing_is() -> None:
-    """A stream that is empty, or lost every entry, has no entry at any position."""
-    book = Book(1)
-    book.delete(1, 2)
-    assert book.stream.head() == Head(book.ms, 2, 0)
-    for stream in (book.stream, MemoryStream(lambda: START_MS)):
-        assert find_entry(stream, 1) is None

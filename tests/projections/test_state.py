@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import pytest
 from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -133,6 +134,11 @@ def allocates(draw: st.DrawFn) -> Allocate:
     )
 
 
+def family_of_value(value: int) -> Family:
+    """The family of an address that is given as a number: of those that occur here."""
+    return 4 if value < 1 << 32 else 6
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """All commands, one after another, each answered as the naive ledger says."""
 
@@ -173,6 +179,22 @@ class LedgerMachine(RuleBasedStateMachine):
         """Just a reservation."""
         self.apply(Apply((wanted,)))
 
+    @precondition(lambda self: self.model.leases)
+    @rule(data=st.data(), name=st.sampled_from("rs"), owner=st.sampled_from((None, "x", "y")))
+    def reserve_what_is_held(self, data: st.DataObject, name: str, owner: str | None) -> None:
+        """A reservation of a leased address, for its holder, for another or for nobody."""
+        lease = self.model.leases[data.draw(st.sampled_from(sorted(self.model.leases)), "lease")]
+        ips = RangeSet(family_of_value(lease.value), [(lease.value, lease.value)])
+        self.apply(Apply((PutReservation(name, ReservationSpec(ips, owner)),)))
+
+    @precondition(lambda self: self.model.pools)
+    @rule(data=st.data(), disabled=st.booleans())
+    def apply_again(self, data: st.DataObject, *, disabled: bool) -> None:
+        """A pool as it stands, or disabled, or enabled again: also one that is terminating."""
+        name = data.draw(st.sampled_from(sorted(self.model.pools)), "name")
+        spec = self.model.pools[name].spec._replace(disabled=disabled)
+        self.apply(Apply((PutPool(name, spec),)))
+
     @rule(command=APPLIES)
     def apply(self, command: Apply) -> None:
         """Pools and reservations, new or changed."""
@@ -210,8 +232,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def allocate_again(self, data: st.DataObject, uid: str | None, ttl_s: int | None) -> None:
         """A holder asks again, from where it holds something, also by address."""
         lease = self.model.leases[data.draw(st.sampled_from(sorted(self.model.leases)), "lease")]
-        family: Family = 4 if lease.value < 1 << 32 else 6
-        at = data.draw(st.sampled_from(((), (from_int(lease.value, family),))), "addresses")
+        held = from_int(lease.value, family_of_value(lease.value))
+        at = data.draw(st.sampled_from(((), (held,))), "addresses")
         number = data.draw(st.integers(1, 2), "number")
         group = data.draw(st.sampled_from(((lease.pool,), (lease.pool, "b"))), "group")
         self.give(Allocate((group,), lease.owner, lease.interface, uid, at, number, ttl_s))
@@ -313,8 +335,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.replay()
 
 
+@pytest.mark.timeout(400)  # not needed to pass: to make a failure small takes up to five minutes
 def test_the_state_is_what_the_naive_ledger_says() -> None:
     """All commands in any order: answers, refusals, buckets, choices and digests agree."""
     run_state_machine_as_test(
-        LedgerMachine, settings=settings(max_examples=80, stateful_step_count=30)
+        LedgerMachine, settings=settings(max_examples=100, stateful_step_count=40)
     )
