@@ -15,99 +15,26 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from engine.model import ENDINGS, POLICIES
+from engine.shapes import (
+    SECONDS_MAX,
+    are_addresses,
+    are_pairs,
+    are_texts,
+    is_address,
+    is_address_of,
+    is_bool,
+    is_held,
+    is_position,
+    is_ranges,
+    is_route,
+    is_seconds,
+    is_selector,
+    is_subnet,
+    is_u64,
+)
 
-U64_MAX: Final = 2**64 - 1
-SECONDS_MAX: Final = 100 * 366 * 86_400  # a century: longer is a typing error, not a lease time
 INFORMATIONAL_FROM: Final = 128  # types from here on may be unknown to a reader
 LEVEL: Final = 1  # the highest format level that this release reads and writes
-
-
-def _is_u64(value: object) -> bool:
-    return type(value) is int and 0 <= value <= U64_MAX
-
-
-def _is_position(value: object) -> bool:
-    return type(value) is int and 1 <= value <= U64_MAX
-
-
-def _is_seconds(value: object) -> bool:
-    """Whole seconds from 1 to a century, or None for "no end"."""
-    return value is None or (type(value) is int and 1 <= value <= SECONDS_MAX)
-
-
-def _is_bool(value: object) -> bool:
-    return type(value) is bool
-
-
-def _is_address(value: object) -> bool:
-    return type(value) is bytes and len(value) in {4, 16}
-
-
-def _is_address_of(value: object, width: int) -> bool:
-    return type(value) is bytes and len(value) == width
-
-
-def _is_subnet(value: object) -> bool:
-    """An address and a prefix length, without host bits."""
-    if type(value) is not tuple or len(value) != 2 or not _is_address(value[0]):
-        return False
-    address, length = value
-    bits = len(address) * 8
-    if type(length) is not int or not 0 <= length <= bits:
-        return False
-    return int.from_bytes(address) & ((1 << (bits - length)) - 1) == 0
-
-
-def _is_route(value: object, width: int) -> bool:
-    """A destination and a gateway, both of the family that has `width` bytes an address."""
-    return (
-        type(value) is tuple
-        and len(value) == 3
-        and _is_subnet(value[:2])
-        and len(value[0]) == width
-        and _is_address_of(value[2], width)
-    )
-
-
-def _is_ranges(value: object, width: int) -> bool:
-    """First and last addresses end to end: ascending, disjoint and never adjacent."""
-    if type(value) is not bytes or len(value) % (2 * width):
-        return False
-    before = -2
-    for at in range(0, len(value), 2 * width):
-        first = int.from_bytes(value[at : at + width])
-        last = int.from_bytes(value[at + width : at + 2 * width])
-        if first <= before + 1 or last < first:
-            return False
-        before = last
-    return True
-
-
-def _are_texts(value: object) -> bool:
-    return type(value) is tuple and all(type(text) is str for text in value)
-
-
-def _are_pairs(value: object) -> bool:
-    return type(value) is tuple and all(_are_texts(pair) and len(pair) == 2 for pair in value)
-
-
-def _is_selector(value: object) -> bool:
-    """None, or `(match_labels, match_expressions)`."""
-    if value is None:
-        return True
-    if type(value) is not tuple or len(value) != 2:
-        return False
-    labels, expressions = value
-    if not _are_pairs(labels) or type(expressions) is not tuple:
-        return False
-    return all(
-        type(expression) is tuple
-        and len(expression) == 3
-        and type(expression[0]) is str
-        and type(expression[1]) is str
-        and _are_texts(expression[2])
-        for expression in expressions
-    )
 
 
 class SpaceCreated(NamedTuple):
@@ -123,7 +50,7 @@ class SpaceCreated(NamedTuple):
             type(self.space_id) is bytes
             and len(self.space_id) == 16
             and type(self.name) is str
-            and _is_position(self.level)
+            and is_position(self.level)
         )
 
 
@@ -140,10 +67,10 @@ class HistoryRestored(NamedTuple):
     def well_formed(self) -> bool:
         """Something is kept, and voiding nothing is allowed."""
         return (
-            _is_position(self.kept)
-            and _is_position(self.void_through)
+            is_position(self.kept)
+            and is_position(self.void_through)
             and self.void_through >= self.kept
-            and _is_position(self.generation)
+            and is_position(self.generation)
         )
 
 
@@ -154,7 +81,7 @@ class LevelRaised(NamedTuple):
 
     def well_formed(self) -> bool:
         """A level above the first."""
-        return _is_position(self.level) and self.level > 1
+        return is_position(self.level) and self.level > 1
 
 
 class PoolCreated(NamedTuple):
@@ -177,28 +104,28 @@ class PoolCreated(NamedTuple):
 
     def well_formed(self) -> bool:
         """Every address is of the subnet's family; ranges are in canonical order."""
-        if type(self.name) is not str or not _is_subnet(self.subnet):
+        if type(self.name) is not str or not is_subnet(self.subnet):
             return False
         width = len(self.subnet[0])
-        gateway_fits = self.gateway is None or _is_address_of(self.gateway, width)
+        gateway_fits = self.gateway is None or is_address_of(self.gateway, width)
         return (
-            _is_ranges(self.ips, width)
-            and _is_ranges(self.exclude_ips, width)
+            is_ranges(self.ips, width)
+            and is_ranges(self.exclude_ips, width)
             and gateway_fits
             and type(self.routes) is tuple
-            and all(_is_route(route, width) for route in self.routes)
-            and _is_bool(self.disabled)
-            and _is_bool(self.default)
+            and all(is_route(route, width) for route in self.routes)
+            and is_bool(self.disabled)
+            and is_bool(self.default)
             and type(self.selectors) is tuple
             and len(self.selectors) == 6
-            and all(_is_selector(selector) for selector in self.selectors[:3])
-            and all(_are_texts(names) for names in self.selectors[3:])
+            and all(is_selector(selector) for selector in self.selectors[:3])
+            and all(are_texts(names) for names in self.selectors[3:])
             and type(self.policy) is int
             and 0 <= self.policy < len(POLICIES)
             and type(self.cooldown_s) is int
             and 0 <= self.cooldown_s <= SECONDS_MAX
-            and _is_seconds(self.ttl_s)
-            and _is_seconds(self.sticky_s)
+            and is_seconds(self.ttl_s)
+            and is_seconds(self.sticky_s)
         )
 
 
@@ -210,7 +137,7 @@ class PoolUpdated(NamedTuple):
 
     def well_formed(self) -> bool:
         """A pool id, and a pool that is itself well-formed."""
-        return _is_position(self.pool_id) and self.pool.well_formed()
+        return is_position(self.pool_id) and self.pool.well_formed()
 
 
 class PoolDeleted(NamedTuple):
@@ -221,7 +148,7 @@ class PoolDeleted(NamedTuple):
 
     def well_formed(self) -> bool:
         """A pool id and its name."""
-        return _is_position(self.pool_id) and type(self.name) is str
+        return is_position(self.pool_id) and type(self.name) is str
 
 
 class ReservationCreated(NamedTuple):
@@ -237,11 +164,8 @@ class ReservationCreated(NamedTuple):
         """One family; ranges in canonical order, at least one."""
         return (
             type(self.name) is str
-            and type(self.family) is int
-            and self.family in {4, 6}
-            and _is_ranges(self.ips, 4 if self.family == 4 else 16)
-            and len(self.ips) > 0
-            and _is_seconds(self.for_s)
+            and are_addresses(self.family, self.ips)
+            and is_seconds(self.for_s)
             and type(self.owned) is bool
         )
 
@@ -254,7 +178,7 @@ class ReservationUpdated(NamedTuple):
 
     def well_formed(self) -> bool:
         """A reservation id, and a reservation that is itself well-formed."""
-        return _is_position(self.reservation_id) and self.reservation.well_formed()
+        return is_position(self.reservation_id) and self.reservation.well_formed()
 
 
 class ReservationDeleted(NamedTuple):
@@ -267,7 +191,7 @@ class ReservationDeleted(NamedTuple):
     def well_formed(self) -> bool:
         """A reservation id, its name, and how it ended."""
         return (
-            _is_position(self.reservation_id)
+            is_position(self.reservation_id)
             and type(self.name) is str
             and type(self.expired) is bool
         )
@@ -294,16 +218,16 @@ class LeaseGranted(NamedTuple):
     def well_formed(self) -> bool:
         """The block has no host bits, and what it supersedes is a position."""
         return (
-            _is_position(self.pool_id)
-            and _is_address(self.address)
-            and _is_subnet((self.address, self.prefix_length))
+            is_position(self.pool_id)
+            and is_address(self.address)
+            and is_subnet((self.address, self.prefix_length))
             and type(self.interface) is str
-            and _is_seconds(self.ttl_s)
+            and is_seconds(self.ttl_s)
             and (self.cluster is None or type(self.cluster) is str)
-            and (self.supersedes is None or _is_position(self.supersedes))
+            and (self.supersedes is None or is_position(self.supersedes))
             and type(self.beside) is tuple
-            and (not self.beside or all(_is_position(lease) for lease in self.beside))
-            and (self.seed is None or _is_u64(self.seed))
+            and (not self.beside or all(is_position(lease) for lease in self.beside))
+            and (self.seed is None or is_u64(self.seed))
             and (self.source is None or type(self.source) is str)
         )
 
@@ -320,14 +244,7 @@ class LeaseRenewed(NamedTuple):
 
     def well_formed(self) -> bool:
         """A lease, what it holds, and for how long."""
-        return (
-            _is_position(self.lease)
-            and _is_position(self.pool_id)
-            and _is_address(self.address)
-            and _is_subnet((self.address, self.prefix_length))
-            and type(self.interface) is str
-            and _is_seconds(self.ttl_s)
-        )
+        return is_held(*self[:5]) and is_seconds(self.ttl_s)
 
 
 class ConflictReported(NamedTuple):
@@ -346,14 +263,7 @@ class ConflictReported(NamedTuple):
 
     def well_formed(self) -> bool:
         """A lease, what it holds, and how long it will be set aside."""
-        return (
-            _is_position(self.lease)
-            and _is_position(self.pool_id)
-            and _is_address(self.address)
-            and _is_subnet((self.address, self.prefix_length))
-            and type(self.interface) is str
-            and _is_seconds(self.quarantine_s)
-        )
+        return is_held(*self[:5]) and is_seconds(self.quarantine_s)
 
 
 class LeaseEnded(NamedTuple):
@@ -369,13 +279,7 @@ class LeaseEnded(NamedTuple):
     def well_formed(self) -> bool:
         """A lease, what it held, and one of the known endings."""
         return (
-            _is_position(self.lease)
-            and _is_position(self.pool_id)
-            and _is_address(self.address)
-            and _is_subnet((self.address, self.prefix_length))
-            and type(self.interface) is str
-            and type(self.ended_by) is int
-            and 0 <= self.ended_by < len(ENDINGS)
+            is_held(*self[:5]) and type(self.ended_by) is int and 0 <= self.ended_by < len(ENDINGS)
         )
 
 
@@ -393,12 +297,9 @@ class Quarantined(NamedTuple):
     def well_formed(self) -> bool:
         """One family; ranges in canonical order, at least one."""
         return (
-            type(self.family) is int
-            and self.family in {4, 6}
-            and _is_ranges(self.ips, 4 if self.family == 4 else 16)
-            and len(self.ips) > 0
-            and _is_seconds(self.for_s)
-            and (self.lease is None or _is_position(self.lease))
+            are_addresses(self.family, self.ips)
+            and is_seconds(self.for_s)
+            and (self.lease is None or is_position(self.lease))
         )
 
 
@@ -413,12 +314,9 @@ class QuarantineEnded(NamedTuple):
     def well_formed(self) -> bool:
         """A quarantine, its addresses, and how it ended."""
         return (
-            _is_position(self.quarantine)
-            and type(self.family) is int
-            and self.family in {4, 6}
-            and _is_ranges(self.ips, 4 if self.family == 4 else 16)
-            and len(self.ips) > 0
-            and _is_bool(self.expired)
+            is_position(self.quarantine)
+            and are_addresses(self.family, self.ips)
+            and is_bool(self.expired)
         )
 
 
@@ -482,6 +380,6 @@ class Sealed(NamedTuple):
             type(self.salt) is bytes
             and len(self.salt) == 16
             and all(text is None or type(text) is str for text in (*self[1:3], *self[4:]))
-            and _are_pairs(labels)
+            and are_pairs(labels)
             and all(before[0] < after[0] for before, after in pairwise(labels))
         )

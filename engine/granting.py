@@ -58,9 +58,7 @@ class Granting:
             seed=None,
             source=None,
         )
-        self.changes.append(
-            Change(event, self.sealed(), effective_at_ms=command.effective_at_ms)
-        )
+        self.changes.append(Change(event, self.sealed(), effective_at_ms=command.effective_at_ms))
         self.reads[tags.address(address)] = None
 
     def end(self, lease: Lease, ended_by: EndedBy) -> None:

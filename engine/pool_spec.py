@@ -20,9 +20,9 @@ from engine.addresses import (
     to_int,
 )
 from engine.errors import AddressError, InvalidInput
-from engine.events import SECONDS_MAX
 from engine.model import POLICIES, Policy, PoolSpec, ReservationSpec, Route, Selector, Selectors
 from engine.names import check_labels, check_text
+from engine.shapes import SECONDS_MAX
 
 # An event must stay provable in 64 KiB; this many ranges always fit beside everything else.
 RANGES_MAX: Final = 1_500

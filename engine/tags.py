@@ -118,9 +118,7 @@ def _granted(event: ev.LeaseGranted, sealed: Sealed) -> str:
     return f"{block(event.address, event.prefix_length)} {held} n{event.pool_id:016x}"
 
 
-def _of_lease(
-    event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported, sealed: Sealed
-) -> str:
+def _of_lease(event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported, sealed: Sealed) -> str:
     held = owner(sealed.owner or "", event.interface)
     where = block(event.address, event.prefix_length)
     return f"l{event.lease:016x} {where} {held} n{event.pool_id:016x}"
@@ -129,9 +127,7 @@ def _of_lease(
 def _quarantine(event: ev.Quarantined | ev.QuarantineEnded, _sealed: Sealed) -> str:
     width = 4 if event.family == 4 else 16
     family: Family = 4 if width == 4 else 6
-    ends = [
-        int.from_bytes(event.ips[at : at + width]) for at in range(0, len(event.ips), width)
-    ]
+    ends = [int.from_bytes(event.ips[at : at + width]) for at in range(0, len(event.ips), width)]
     pairs = zip(ends[::2], ends[1::2], strict=True)
     return " ".join(address_range(family, first, last) for first, last in pairs)
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from engine.errors import InvalidInput
-from engine.events import SECONDS_MAX
+from engine.shapes import SECONDS_MAX
 
 _HINT: Final = "give a duration such as 90s, 30m, 12h, 7d or 1h30m"
 _UNIT_SECONDS: Final = (86_400, 3_600, 60, 1)

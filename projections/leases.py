@@ -147,9 +147,7 @@ class Leases:
         """Fold a renewal: the lease may be expired so much later than this event."""
         lease = self._of_event(event)
         ends_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
-        renewed = lease._replace(
-            ttl_s=event.ttl_s, expires_at_ms=ends_ms, position=record.position
-        )
+        renewed = lease._replace(ttl_s=event.ttl_s, expires_at_ms=ends_ms, position=record.position)
         self._by_id[lease.lease_id] = tuple(renewed)
         self._await_end(renewed)
 

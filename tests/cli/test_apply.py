@@ -20,13 +20,12 @@ def test_each_object_is_told_what_became_of_it(cli: Cli, manifest: Manifest) -> 
     """Created at first, unchanged the next time, configured when the manifest has changed."""
     both = manifest(POOL + reservation_yaml("printers", "10.0.0.3"))
     assert cli.ok("apply", "-f", both) == (
-        "pool/web created\nreservation/printers created (pool web: 9 free)\n"
+        "pool/web created\nreservation/printers created (pool web: 8 free)\n"
     )
     assert cli.ok("apply", "-f", both) == "pool/web unchanged\nreservation/printers unchanged\n"
     larger = manifest(pool_yaml("web", "10.0.0.0/24", "10.0.0.1-10.0.0.20"))
     assert cli.ok("apply", "-f", larger, "-f", manifest(reservation_yaml("more", "10.0.1.1"))) == (
-        "pool/web configured\n"
-        "reservation/more created (no pool has these addresses)\n"
+        "pool/web configured\nreservation/more created (no pool has these addresses)\n"
     )
 
 

@@ -121,7 +121,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "quarantine": ["quarantine 10.0.0.10 10.0.0.12 --for 1h --reason arp",
                    "quarantine fd00::9 --reason arp --dry-run"],
     "release": ["release 6 8", "release --owner nobody", "release --label k=v --dry-run"],
-    "renew": ["renew 8", "renew 8 --ttl 3h"],
+    "renew": ["renew 8", "renew 8 --ttl 3h --shorten"],
     "replay": ["replay", "replay --digest", "replay --to 0"],
     "space create": ["space create SPACE-2"],
     "space forget": ["space forget SPACE", "space forget SPACE-3"],

@@ -95,9 +95,7 @@ def _name(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", _pages("console"), ids=_name)
-def test_documented_commands_do_what_the_page_says(
-    page: Path, environment: dict[str, str]
-) -> None:
+def test_documented_commands_do_what_the_page_says(page: Path, environment: dict[str, str]) -> None:
     """Each command of the page, in its order, on an empty machine."""
     blocks = [m[2] for m in _BLOCK.finditer(page.read_text("utf-8")) if m[1] == "console"]
     for documented in (command for block in blocks for command in _commands(block)):

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from engine import events as ev
 from engine.entry import Commit, Header, RawEntry
 from engine.events import Event, Sealed
+from engine.shapes import SECONDS_MAX, U64_MAX
 from engine.wire import encode_commit, encode_entry
 
 MS: Final = 1_700_000_000_123
@@ -93,7 +94,7 @@ _POOL_RICH: Final = ev.PoolCreated(
 )
 _RESERVATION_BARE: Final = ev.ReservationCreated("r", 4, V4 + V4, None, owned=False)
 _RESERVATION_RICH: Final = ev.ReservationCreated(
-    "reserved", 6, SUBNET_6[0] + V6, ev.SECONDS_MAX, owned=True
+    "reserved", 6, SUBNET_6[0] + V6, SECONDS_MAX, owned=True
 )
 
 # By event type: what is there when everything optional is absent, and when it is present.
@@ -105,7 +106,7 @@ _EVENTS: Final[tuple[tuple[Event, Event], ...]] = (
     (ev.HistoryRestored(1, 1, 1), ev.HistoryRestored(17, 999, 3)),
     (ev.LevelRaised(2), ev.LevelRaised(255)),
     (_POOL_BARE, _POOL_RICH),
-    (ev.PoolUpdated(1, _POOL_BARE), ev.PoolUpdated(ev.U64_MAX, _POOL_RICH)),
+    (ev.PoolUpdated(1, _POOL_BARE), ev.PoolUpdated(U64_MAX, _POOL_RICH)),
     (ev.PoolDeleted(1, "p"), ev.PoolDeleted(1 << 40, "pool-6.example_1")),
     (_RESERVATION_BARE, _RESERVATION_RICH),
     (
@@ -119,7 +120,7 @@ _EVENTS: Final[tuple[tuple[Event, Event], ...]] = (
     (
         ev.LeaseGranted(1, V4, 32, "eth0", None, None, None, (), None, None),
         ev.LeaseGranted(
-            300, SUBNET_6[0], 64, "net1", 60, "cluster-1", 17, (3, 70_000), ev.U64_MAX, "netbox"
+            300, SUBNET_6[0], 64, "net1", 60, "cluster-1", 17, (3, 70_000), U64_MAX, "netbox"
         ),
     ),
     (

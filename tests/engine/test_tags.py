@@ -17,6 +17,7 @@ from engine.addresses import RangeSet, parse_address
 from engine.entry import Header
 from engine.errors import DamagedEntry
 from engine.events import Event, Sealed
+from engine.shapes import U64_MAX
 from engine.wire import decode_entry
 from tests.engine.samples import ALL, IDS, SUBNET_6, V4, V6, Sample, raw_entry
 
@@ -41,7 +42,7 @@ def test_the_form_of_each_tag() -> None:
     assert tags.pool("ü") == "p" + sha256(b"\xc3\xbc").hexdigest()[:32]
     assert tags.pool_leases(0x1234) == "n0000000000001234"
     assert tags.owner("a", "eth0") == OWNER_A
-    assert tags.lease(ev.U64_MAX) == "lffffffffffffffff"
+    assert tags.lease(U64_MAX) == "lffffffffffffffff"
     assert tags.command(COMMAND.command, COMMAND.step) == COMMAND_TAG
     assert tags.restoration(2, 6) == "h0000000000000002-0000000000000006"
     assert tags.address(V4) == "40a030201"

@@ -15,6 +15,7 @@ from engine.entry import COMMIT_EVENTS_MAX, Commit, Header
 from engine.errors import DamagedEntry, UnknownEvent
 from engine.events import Event, Sealed
 from engine.model import ENDINGS, POLICIES
+from engine.shapes import SECONDS_MAX, U64_MAX
 from engine.wire import (
     REGISTRY,
     EventType,
@@ -141,7 +142,7 @@ MALFORMED: Final[dict[str, tuple[str, Mapping[str, object]]]] = {
     "a short space id": ("SpaceCreated", {"space_id": bytes(15)}),
     "level 0": ("SpaceCreated", {"level": 0}),
     "raised to the first level": ("LevelRaised", {"level": 1}),
-    "a position beyond 64 bits": ("PoolDeleted", {"pool_id": ev.U64_MAX + 1}),
+    "a position beyond 64 bits": ("PoolDeleted", {"pool_id": U64_MAX + 1}),
     "position 0": ("PoolDeleted", {"pool_id": 0}),
     "nothing kept": ("HistoryRestored", {"kept": 0}),
     "void before what is kept": ("HistoryRestored", {"kept": 10, "void_through": 9}),
@@ -162,9 +163,9 @@ MALFORMED: Final[dict[str, tuple[str, Mapping[str, object]]]] = {
     "a selector of one part": ("PoolCreated", {"selectors": (((),), None, None, (), (), ())}),
     "a label of three": ("PoolCreated", {"selectors": (LABEL_OF_3, None, None, (), (), ())}),
     "a policy that is none": ("PoolCreated", {"policy": len(POLICIES)}),
-    "a cooldown of centuries": ("PoolCreated", {"cooldown_s": ev.SECONDS_MAX + 1}),
+    "a cooldown of centuries": ("PoolCreated", {"cooldown_s": SECONDS_MAX + 1}),
     "a lease time of 0": ("PoolCreated", {"ttl_s": 0}),
-    "a lease time of centuries": ("PoolCreated", {"ttl_s": ev.SECONDS_MAX + 1}),
+    "a lease time of centuries": ("PoolCreated", {"ttl_s": SECONDS_MAX + 1}),
     "a stickiness of 0": ("PoolCreated", {"sticky_s": 0}),
     "family 5": ("ReservationCreated", {"family": 5}),
     "a reservation of nothing": ("ReservationCreated", {"ips": b""}),
@@ -175,7 +176,7 @@ MALFORMED: Final[dict[str, tuple[str, Mapping[str, object]]]] = {
     "a block of a wrong prefix": ("LeaseGranted", {"address": V4, "prefix_length": 33}),
     "a superseded position 0": ("LeaseGranted", {"supersedes": 0}),
     "beside position 0": ("LeaseGranted", {"beside": (3, 0)}),
-    "a seed beyond 64 bits": ("LeaseGranted", {"seed": ev.U64_MAX + 1}),
+    "a seed beyond 64 bits": ("LeaseGranted", {"seed": U64_MAX + 1}),
     "a renewal for 0 s": ("LeaseRenewed", {"ttl_s": 0}),
     "an ending that is none": ("LeaseEnded", {"ended_by": len(ENDINGS)}),
     "the end of lease 0": ("LeaseEnded", {"lease": 0}),
@@ -254,15 +255,15 @@ maybe = st.none() | texts
 @given(
     event=st.builds(
         ev.LeaseGranted,
-        pool_id=st.integers(1, ev.U64_MAX),
+        pool_id=st.integers(1, U64_MAX),
         address=st.binary(min_size=4, max_size=4),
         prefix_length=st.just(32),
         interface=texts,
-        ttl_s=st.none() | st.integers(1, ev.SECONDS_MAX),
+        ttl_s=st.none() | st.integers(1, SECONDS_MAX),
         cluster=maybe,
-        supersedes=st.none() | st.integers(1, ev.U64_MAX),
-        beside=st.lists(st.integers(1, ev.U64_MAX), max_size=3).map(tuple),
-        seed=st.none() | st.integers(0, ev.U64_MAX),
+        supersedes=st.none() | st.integers(1, U64_MAX),
+        beside=st.lists(st.integers(1, U64_MAX), max_size=3).map(tuple),
+        seed=st.none() | st.integers(0, U64_MAX),
         source=maybe,
     ),
     sealed=st.builds(
@@ -280,7 +281,7 @@ maybe = st.none() | texts
         Header,
         command=st.binary(min_size=16, max_size=16),
         step=st.integers(0, (1 << 32) - 1),
-        cause=st.none() | st.integers(1, ev.U64_MAX),
+        cause=st.none() | st.integers(1, U64_MAX),
         effective_at_ms=st.none() | st.integers(0, 1 << 50),
         signature=st.none() | st.binary(max_size=64),
     ),

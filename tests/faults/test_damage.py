@@ -43,8 +43,12 @@ def _flush(client: redis.Redis, key: str) -> None:
     client.delete(key)
 
 
-def _rewrite(client: redis.Redis, key: str, change: Callable[[int, dict[bytes, bytes]], None],
-             entries: int | None = None) -> None:
+def _rewrite(
+    client: redis.Redis,
+    key: str,
+    change: Callable[[int, dict[bytes, bytes]], None],
+    entries: int | None = None,
+) -> None:
     """What a restored backup or a hand with a script does: the key anew, almost as it was."""
     kept = _entries(client, key)[:entries]
     client.delete(key)
@@ -182,9 +186,7 @@ def test_an_operator_accepts_what_is_left(
         assert len(aside) == len(before) - sound
 
 
-def test_a_running_writer_notices_too(
-    seen: list[str], redis_url: str, tmp_path: Path
-) -> None:
+def test_a_running_writer_notices_too(seen: list[str], redis_url: str, tmp_path: Path) -> None:
     """A ledger that is open while an old entry is deleted stops before its next write."""
     key = stream_key(seen[-1])
     with (

@@ -73,9 +73,7 @@ def test_lowest_free_lies_behind_the_reservation(
     }]  # fmt: skip
 
 
-def test_every_command_works_on_it(
-    applied: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_works_on_it(applied: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A reserved address is refused, a free one granted; release, history and replay answer."""
     for command, code in [
         (["allocate", "--pool", "wide", "--owner", "o", "--ip", "fd00:1::5"], 4),

@@ -110,9 +110,7 @@ class FarStream:
         return reply
 
 
-def allocate_from_afar(
-    barrier: Barrier, results: Any, url: str, space: str, number: int
-) -> None:
+def allocate_from_afar(barrier: Barrier, results: Any, url: str, space: str, number: int) -> None:
     """One caller, one address after the other, behind 20 ms there and back."""
     with ipledger.connect(url, space, state_dir=_states(space)) as ledger:
         far = FarStream(ledger.writer.stream, 0.010)
@@ -122,9 +120,7 @@ def allocate_from_afar(
     results.put((said, far.committed, far.refused))
 
 
-def allocate_nearby(
-    barrier: Barrier, results: Any, url: str, space: str, seconds: float
-) -> None:
+def allocate_nearby(barrier: Barrier, results: Any, url: str, space: str, seconds: float) -> None:
     """One busy caller beside the server, for a bounded time."""
     with ipledger.connect(url, space, state_dir=_states(space)) as ledger:
         barrier.wait(60)

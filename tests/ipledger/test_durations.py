@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InvalidInput
-from engine.events import SECONDS_MAX
+from engine.shapes import SECONDS_MAX
 from ipledger.durations import parse_duration
 
 

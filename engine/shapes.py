@@ -1,0 +1,122 @@
+"""[format] What a field of an event may look like: asked by the decoder, so that folds need not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+U64_MAX: Final = 2**64 - 1
+SECONDS_MAX: Final = 100 * 366 * 86_400  # a century: longer is a typing error, not a lease time
+
+
+def is_u64(value: object) -> bool:
+    """A whole number that fits 64 bits."""
+    return type(value) is int and 0 <= value <= U64_MAX
+
+
+def is_position(value: object) -> bool:
+    """A position, or what is named by one."""
+    return type(value) is int and 1 <= value <= U64_MAX
+
+
+def is_seconds(value: object) -> bool:
+    """Whole seconds from 1 to a century, or None for "no end"."""
+    return value is None or (type(value) is int and 1 <= value <= SECONDS_MAX)
+
+
+def is_bool(value: object) -> bool:
+    """Just true or false."""
+    return type(value) is bool
+
+
+def is_address(value: object) -> bool:
+    """4 or 16 raw bytes."""
+    return type(value) is bytes and len(value) in {4, 16}
+
+
+def is_address_of(value: object, width: int) -> bool:
+    """An address of the family that has `width` bytes."""
+    return type(value) is bytes and len(value) == width
+
+
+def is_subnet(value: object) -> bool:
+    """An address and a prefix length, without host bits."""
+    if type(value) is not tuple or len(value) != 2 or not is_address(value[0]):
+        return False
+    address, length = value
+    bits = len(address) * 8
+    if type(length) is not int or not 0 <= length <= bits:
+        return False
+    return int.from_bytes(address) & ((1 << (bits - length)) - 1) == 0
+
+
+def is_route(value: object, width: int) -> bool:
+    """A destination and a gateway, both of the family that has `width` bytes an address."""
+    return (
+        type(value) is tuple
+        and len(value) == 3
+        and is_subnet(value[:2])
+        and len(value[0]) == width
+        and is_address_of(value[2], width)
+    )
+
+
+def is_ranges(value: object, width: int) -> bool:
+    """First and last addresses end to end: ascending, disjoint and never adjacent."""
+    if type(value) is not bytes or len(value) % (2 * width):
+        return False
+    before = -2
+    for at in range(0, len(value), 2 * width):
+        first = int.from_bytes(value[at : at + width])
+        last = int.from_bytes(value[at + width : at + 2 * width])
+        if first <= before + 1 or last < first:
+            return False
+        before = last
+    return True
+
+
+def are_texts(value: object) -> bool:
+    """Any number of texts."""
+    return type(value) is tuple and all(type(text) is str for text in value)
+
+
+def are_pairs(value: object) -> bool:
+    """Any number of pairs of texts."""
+    return type(value) is tuple and all(are_texts(pair) and len(pair) == 2 for pair in value)
+
+
+def is_selector(value: object) -> bool:
+    """None, or `(match_labels, match_expressions)`."""
+    if value is None:
+        return True
+    if type(value) is not tuple or len(value) != 2:
+        return False
+    labels, expressions = value
+    if not are_pairs(labels) or type(expressions) is not tuple:
+        return False
+    return all(
+        type(expression) is tuple
+        and len(expression) == 3
+        and type(expression[0]) is str
+        and type(expression[1]) is str
+        and are_texts(expression[2])
+        for expression in expressions
+    )
+
+
+def is_held(
+    lease: object, pool_id: object, address: object, prefix_length: object, interface: object
+) -> bool:
+    """A lease and what it holds, as every event about one repeats it."""
+    return (
+        is_position(lease)
+        and is_position(pool_id)
+        and is_subnet((address, prefix_length))
+        and type(interface) is str
+    )
+
+
+def are_addresses(family: object, packed: object) -> bool:
+    """A family and packed ranges of it, at least one."""
+    if type(family) is not int or family not in {4, 6}:
+        return False
+    return is_ranges(packed, 4 if family == 4 else 16) and packed != b""
