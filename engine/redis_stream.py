@@ -51,6 +51,7 @@ from engine.stream import (
 if TYPE_CHECKING:
     from redis import Redis
 
+_PAGE: Final = str(PAGE_ENTRIES)
 _FIELD_NAMES: Final = list(FIELDS)
 # No answer, or none that can be read.
 _LOST: Final = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
@@ -105,13 +106,14 @@ class RedisStream:
         self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
     ) -> AppendReply:
         """See `engine.stream.Stream.append`."""
-        arguments: list[Any] = [
-            after.entry_id, after.c, voided, now_ms, PAGE_ENTRIES, TAIL_BYTES_MAX, len(proposals),
+        arguments: list[str | bytes] = [
+            after.entry_id, after.c, str(voided), str(now_ms), _PAGE, str(TAIL_BYTES_MAX),
+            str(len(proposals)),
         ]  # fmt: skip
         for proposal in proposals:
             arguments += (
-                proposal.not_before_ms, proposal.not_after_ms, proposal.reads,
-                len(proposal.entries),
+                str(proposal.not_before_ms), str(proposal.not_after_ms), proposal.reads,
+                str(len(proposal.entries)),
             )  # fmt: skip
             for entry in proposal.entries:
                 arguments += entry
@@ -150,7 +152,7 @@ class RedisStream:
         after = f"{after_ms}-{after_position}"
         block_ms = max(block_ms, 1)  # to the server, 0 is for ever
         reply = self._reading(
-            "XREAD", "COUNT", PAGE_ENTRIES, "BLOCK", block_ms, "STREAMS", self.key, after
+            "XREAD", "COUNT", _PAGE, "BLOCK", str(block_ms), "STREAMS", self.key, after
         )
         if not reply:
             return []
@@ -167,7 +169,8 @@ class RedisStream:
     ) -> None:
         """See `engine.stream.Stream.restore`."""
         last_id = f"{head.ms}-{head.position}"
-        arguments = [keep.entry_id, keep.c, last_id, void_through, now_ms, *entry]
+        arguments: list[str | bytes] = [keep.entry_id, keep.c, last_id, str(void_through)]
+        arguments += [str(now_ms), *entry]
         status, _ = self._run("restore.lua", arguments, writes=True)
         if status != b"ok":
             raise not_restored(status.decode())
@@ -177,16 +180,16 @@ class RedisStream:
         self._client.close()
 
     def _range(self, start: str, entries_max: int) -> list[RawEntry]:
-        reply = self._reading("XRANGE", self.key, start, "+", "COUNT", entries_max)
+        reply = self._reading("XRANGE", self.key, start, "+", "COUNT", str(entries_max))
         return [_raw(entry) for entry in reply]
 
-    def _reading(self, *command: Any) -> Any:
+    def _reading(self, *command: str | bytes) -> Any:
         try:
             return self._call(*command)
         except ResponseError as error:
             raise self._refused(error) from error
 
-    def _call(self, *command: Any) -> Any:
+    def _call(self, *command: str | bytes) -> Any:
         """A command that writes nothing: a lost reply loses nothing."""
         try:
             return self._execute(*command)
@@ -194,7 +197,7 @@ class RedisStream:
             message = f"the server cannot be reached: {error}"
             raise Unavailable(message, "check the URL and that the server runs") from error
 
-    def _run(self, script: str, arguments: list[Any], *, writes: bool) -> Any:
+    def _run(self, script: str, arguments: list[str | bytes], *, writes: bool) -> Any:
         """Run a script by its hash, sending the source where the server does not know it."""
         source = _source(script)
         if script not in self._sha:
@@ -214,10 +217,12 @@ class RedisStream:
         except RedisError as error:
             raise self._refused(error) from error
 
-    def _evaluate(self, script: str, arguments: list[Any]) -> Any:
-        return self._execute("EVALSHA", self._sha[script], 1, self.key, *arguments)
+    def _evaluate(self, script: str, arguments: list[str | bytes]) -> Any:
+        return self._execute("EVALSHA", self._sha[script], "1", self.key, *arguments)
 
-    def _execute(self, *command: Any) -> Any:
+    def _execute(self, *command: str | bytes) -> Any:
+        # Texts and bytes only: hiredis 3.5 crashes when a signal such as Ctrl-C arrives while it
+        # formats a number.
         return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def _refused(self, error: RedisError) -> Exception:

@@ -36,11 +36,18 @@ def endpoint_of(url: str) -> str:
     Raises:
         InvalidInput: not one of redis://, rediss://, unix://.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        message = f"the URL cannot be understood: {error}"
+        raise InvalidInput(message, "use redis://HOST:PORT/DB or unix:///path/to/sock") from error
     if parts.scheme not in _SCHEMES:
         message = f"{parts.scheme or url!r} is not a URL scheme for a server"
         raise InvalidInput(message, "use redis://HOST:PORT/DB, rediss://… or unix:///path/to/sock")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    # The query may hold a password, too; of what it can say, only the database names a server.
+    database = "&".join(part for part in parts.query.split("&") if part.startswith("db="))
+    netloc = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=netloc, query=database, fragment=""))
 
 
 def make_client(url: str, socket_timeout_s: float | None = SOCKET_TIMEOUT_S) -> Redis:
@@ -96,6 +103,9 @@ def _information(client: Redis, endpoint: str) -> dict[str, str]:
     except BusyLoadingError as error:
         message = f"the server at {endpoint} is still loading its data"
         raise Unavailable(message, "try again in a moment") from error
+    except TypeError as error:  # an option in the query that no connection knows
+        message = f"the URL {endpoint} cannot be understood: {error}"
+        raise InvalidInput(message, "leave its query out") from error
     except (RedisError, OSError) as error:
         message = f"the server at {endpoint} cannot be reached: {error}"
         raise Unavailable(message, "check the URL and that the server runs") from error

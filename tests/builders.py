@@ -115,7 +115,8 @@ def make_record(position: int, event: Event, ms: int = START_MS, **sealed: objec
     """A record as a reader would hand it to a fold: one commit of one event."""
     commit = _lone_commit()
     header = Header(position.to_bytes(16))
-    return Record(position, ms, event, Sealed(bytes(16), **sealed), header, commit)  # type: ignore[arg-type]
+    said = Sealed(bytes(16), **sealed)  # type: ignore[arg-type]
+    return Record(position, ms, event, said, header, commit)
 
 
 def _lone_commit() -> Commit:

@@ -93,7 +93,8 @@ def quarantine(
 ) -> None:
     """Set addresses aside that something else answers on.
 
-    --reason says what was seen. An address that is leased is set aside when its lease ends: its holder is not stopped.
+    --reason says what was seen. An address that is leased is set aside when its lease ends: its
+    holder is not stopped.
     """
     from ipledger import operations
     from ipledger.durations import parse_duration
