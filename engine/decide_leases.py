@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine import events as ev
 from engine import tags
-from engine.addresses import format_address
+from engine.addresses import format_address, to_int
 from engine.commands import Allocate, AllocateTogether, Claim
 from engine.draft import Change, Decision, Draft, Nothing
 from engine.entry import COMMIT_EVENTS_MAX
@@ -127,11 +127,18 @@ def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:
     leases = facts.leases_of(command.owner, command.interface)
     if not leases and not granting.requested:
         return grant_any(granting, pools, command.number)  # as almost always
-    ids = {pool.pool_id for pool in pools}
-    held = [lease for lease in leases if lease.pool_id in ids]
+    by_id = {pool.pool_id: pool for pool in pools}
+    # What another request of this commit has ended and taken over is held no more.
+    held = [
+        lease for lease in leases
+        if lease.pool_id in by_id
+        and not granting.placement.is_pending(by_id[lease.pool_id], to_int(lease.address))
+    ]  # fmt: skip
     # What is asked for by address comes first: it may lie behind the number that is asked for.
     held.sort(key=lambda lease: lease.address not in granting.requested)
     holding = held[: command.number]
+    for lease in holding:  # past its time or not: it is kept, so nothing below may expire it
+        granting.placement.claim(by_id[lease.pool_id], to_int(lease.address))
     asked = {lease.address for lease in holding}.intersection(granting.requested)
     granting.requested = [a for a in granting.requested if a not in asked]
     missing = command.number - len(holding)

@@ -44,6 +44,9 @@ def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
     """The active leases that a release speaks of, in order of their ids."""
     if not (command.leases or command.owner or command.address or command.labels):
         return Refusal("invalid", "nothing is named", "name a lease or an owner", "lease")
+    if command.leases and (command.owner or command.address or command.labels):
+        message = "leases are named, and an owner, an address or labels as well"
+        return Refusal("invalid", message, "name either of them", "lease")
     found: dict[int, Lease] = {}
     for lease_id in command.leases:
         lease = facts.lease(lease_id)

@@ -149,8 +149,7 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
         message = f"{shown} rests for {(rests_until_ms - granting.now_ms) / 1000:.0f} s more"
         return Refusal("conflict", message, "ask for another address, or wait", "ip")
     granting.not_before_ms = max(granting.not_before_ms, rests_until_ms)
-    effective_at_ms = granting.command.effective_at_ms
-    if effective_at_ms is not None and effective_at_ms < facts.last_end_ms(address):
+    if _was_held_then(granting, address):
         return too_early(f"{shown} was held until", "later than that")
     granting.placement.claim(pool, value)
     granting.grant(pool, address)
@@ -207,7 +206,7 @@ def grant_any(
     if missing == 0:
         return None
     if exhausted:
-        return _exhausted(granting, exhausted, blocked)
+        return _exhausted(granting, exhausted, missing, blocked)
     if len(blocked) == 1:
         return blocked[0].refusal
     message = "; ".join(entry.refusal.message for entry in blocked)
@@ -217,14 +216,12 @@ def grant_any(
 def _choose(granting: Granting, pool: Pool) -> int | None:
     """The owner's own address; else the lowest free; else what time has made available."""
     value = _own_address(granting, pool)
-    effective_at_ms = granting.command.effective_at_ms
     while value is None:
         value = granting.placement.propose(granting.facts, pool)
         if value is None:
             return _made_free_by_time(granting, pool)
-        address = from_int(value, pool.spec.family)
-        if effective_at_ms is not None and effective_at_ms < granting.facts.last_end_ms(address):
-            value = None  # somebody held it then
+        if _was_held_then(granting, from_int(value, pool.spec.family)):
+            value = None
     return value
 
 
@@ -254,18 +251,29 @@ def _own_address(granting: Granting, pool: Pool) -> int | None:
         # Static assignments are few addresses; a wide one is asked for by address.
         for value in range(first, min(last, first + 255) + 1):
             address = from_int(value, pool.spec.family)
+            rested_ms = granting.facts.resting(pool.pool_id, value) or 0
             if (
                 granting.facts.lease_at(address) is None
                 and not granting.placement.is_pending(pool, value)
                 and _reservation_against(granting, address) is None
+                and set_aside(granting, address) is None
+                and rested_ms <= granting.now_ms
+                and not _was_held_then(granting, address)
             ):
                 granting.placement.claim(pool, value)
+                granting.not_before_ms = max(granting.not_before_ms, rested_ms)
                 return value
     return None
 
 
+def _was_held_then(granting: Granting, address: Address) -> bool:
+    """Whether somebody held `address` at the time since when the grant shall have been true."""
+    effective_at_ms = granting.command.effective_at_ms
+    return effective_at_ms is not None and effective_at_ms < granting.facts.last_end_ms(address)
+
+
 def _exhausted(
-    granting: Granting, pools: list[Pool], blocked: list[_Blocked] | None = None
+    granting: Granting, pools: list[Pool], missing: int, blocked: list[_Blocked]
 ) -> Refusal:
     """The refusal that users know by its wording, with the figures behind it."""
     reasons = []
@@ -278,7 +286,9 @@ def _exhausted(
         ]
         shown = f": {', '.join(parts)}" if parts else ""
         reasons.append(f"pool {pool.name} has {counts.total} addresses{shown}")
-    reasons += [entry.refusal.message for entry in blocked or ()]
+    reasons += [entry.refusal.message for entry in blocked]
+    if granting.command.number > 1:
+        reasons.append(f"{missing} of the {granting.command.number} asked for are missing")
     message = f"all IP addresses used out: {'; '.join(reasons)}"
     hint = "release leases, delete a reservation, or add addresses to a pool"
     return Refusal("exhausted", message, hint, pools[0].name)

@@ -95,7 +95,7 @@ class AsyncLedger:
         timeout_s = operation.timeout_s
         writer = self.ledger.writer
         call = writer.make_call(
-            operation.command,
+            operation.command_at(step),
             self.ledger.claim(operation),
             operation.key,
             self.ledger.timeout_s if timeout_s is None else timeout_s,

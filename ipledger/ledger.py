@@ -142,7 +142,7 @@ class Ledger:
         while not outcomes or operation.goes_on(outcomes[-1]):
             step = len(outcomes)
             outcome = self.writer.call(
-                operation.command, self.claim(operation), operation.key, timeout_s, step
+                operation.command_at(step), self.claim(operation), operation.key, timeout_s, step
             )
             outcomes.append(accepted(outcome, operation, step))
         return operation.read_all(outcomes)

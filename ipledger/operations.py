@@ -91,6 +91,12 @@ class Operation(NamedTuple, Generic[Answer]):
         ended = sum(isinstance(record.event, endings) for record in outcome.records)
         return ended >= min(ENDS_MAX, SWEEP_ENDS_MAX)
 
+    def command_at(self, step: int) -> Command:
+        """What commit number `step` is asked; what an earlier one deleted may be gone by then."""
+        if step and isinstance(self.command, Delete):
+            return self.command._replace(ignore_not_found=True)
+        return self.command
+
     def read_all(self, outcomes: Sequence[Done | Held]) -> Answer:
         """The answer to all commits of a series together."""
         if len(outcomes) == 1:

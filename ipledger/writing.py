@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from engine import tags
-from engine.commands import Claim, Command, request_hash
+from engine.commands import Claim, Command, Delete, Release, request_hash
 from engine.decide import decide
 from engine.draft import Draft, Nothing
 from engine.entry import COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Header, Record
@@ -54,8 +54,8 @@ class Call:
     """One command on its way. Whoever leads the writer sets `outcome`, once."""
 
     __slots__ = (
-        "arrived_s", "claim", "command", "deadline_s", "in_doubt", "key", "on_done", "outcome",
-        "request", "step",
+        "arrived_s", "claim", "command", "deadline_s", "first_round", "in_doubt", "key", "on_done",
+        "outcome", "request", "step",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Call:
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
         self.on_done = on_done
+        self.first_round: int | None = None  # the writer's, when the call was first planned
         self.in_doubt = False  # a proposal of it was sent and its reply was lost
         self.outcome: Outcome | None = None
 
@@ -112,6 +113,13 @@ class Settled(NamedTuple):
 
     answers: tuple[tuple[Call, Outcome | Recall], ...]
     again: tuple[Call, ...]
+
+
+def _selects(command: Command) -> bool:
+    """Whether a command ends leases that it does not name one by one."""
+    if isinstance(command, Release):
+        return not command.leases
+    return isinstance(command, Delete) and command.cascade
 
 
 class Lookout:
@@ -175,6 +183,7 @@ class Protocol:
         self.continuity = continuity
         self._randomness = randomness
         self._lookout = Lookout(lane)
+        self._rounds = 0  # settled so far
 
     def plan(
         self, calls: Sequence[Call], now_ms: int = 0
@@ -198,9 +207,13 @@ class Protocol:
             if known := self._known(call):
                 answers.append((call, known))
                 continue
+            if not self._knows_enough(call):
+                waiting.append(call)
+                continue
             mark = placement.mark()
             decision = decide(self.state, call.command, call.claim, placement, now_ms)
             if not isinstance(decision, Draft):
+                placement.rewind(mark)
                 waiting.append(call)
                 continue
             reads = (*decision.reads, tags.command(call.key, call.step))
@@ -224,6 +237,16 @@ class Protocol:
             for entry in proposal.entries:
                 pending.update(entry.t.decode().split())
         return Batch(tuple(members), tuple(proposals), tuple(waiting), tuple(left)), answers
+
+    def _knows_enough(self, call: Call) -> bool:
+        """Whether the state is new enough to say which leases the command speaks of.
+
+        What an owner or a label holds is found in the state and not named by the command. So the
+        state must be at least as new as the call, or a lease granted just before would be left.
+        """
+        if call.first_round is None:
+            call.first_round = self._rounds
+        return self._rounds > call.first_round or not _selects(call.command)
 
     def _known(self, call: Call) -> Recall | Refusal | None:
         """What is remembered of a command with this id."""
@@ -275,6 +298,7 @@ class Protocol:
         Raises:
             IntegrityError: the tail is not what must come next.
         """
+        self._rounds += 1
         tail = admit_all(self.continuity, reply.tail)
         self.state.apply_all(tail)
         answers: list[tuple[Call, Outcome | Recall]] = []

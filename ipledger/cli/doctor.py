@@ -11,6 +11,7 @@ from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, fields, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from engine.reading import HighWater
@@ -173,7 +174,8 @@ def _durability(server: Server) -> str:
     from redis.exceptions import RedisError
 
     try:
-        reply = server.client.execute_command("CONFIG GET", "append*")  # type: ignore[no-untyped-call]
+        ask: Callable[..., Any] = server.client.execute_command
+        reply = ask("CONFIG GET", "append*")
     except RedisError:
         return "unknown (CONFIG is not allowed)"
     told = dict(zip(reply[::2], reply[1::2], strict=True))

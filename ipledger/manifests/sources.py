@@ -36,7 +36,7 @@ def read_sources(paths: Sequence[str], stdin: Callable[[], str]) -> list[Source]
     for path in paths:
         if path == STDIN:
             sources.append(_read_stdin(stdin))
-        elif Path(path).is_dir():
+        elif _is_directory(Path(path)):
             sources += [_read_file(str(file)) for file in _manifests_in(path)]
         else:
             sources.append(_read_file(path))
@@ -57,7 +57,14 @@ def _manifests_in(directory: str) -> list[Path]:
 def _is_manifest(file: Path) -> bool:
     # Hidden files are left out as by a shell's *.yaml: editors keep their locks under such names.
     named_so = file.name.endswith(SUFFIXES) and not file.name.startswith(".")
-    return named_so and not file.is_dir()
+    return named_so and not _is_directory(file)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # opening it will say what is wrong
+        return False
 
 
 def _read_file(path: str) -> Source:

@@ -26,6 +26,7 @@ import redis
 from engine.errors import Unavailable
 from ipledger import embedded
 from ipledger._embedded_paths import make_directories
+from tests.privileges import without_privileges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -573,11 +574,13 @@ def test_a_server_that_cannot_write_says_why(home: Path) -> None:
     assert "append-only" in caught.value.hint
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_read_only_directory_is_named(home: Path) -> None:
     """A directory without write permission is an error that names it."""
     home.mkdir(mode=0o500)
-    with pytest.raises(Unavailable, match=f"cannot use {home}.*Permission denied"):
+    with (
+        without_privileges(home),
+        pytest.raises(Unavailable, match=f"cannot use {home}.*Permission denied"),
+    ):
         embedded.ensure_running(home)
 
 

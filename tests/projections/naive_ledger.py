@@ -211,6 +211,8 @@ class NaiveLedger:
 
     def release(self, command: Release) -> Answer:
         """End what is named and active."""
+        if command.leases and (command.owner or command.address or command.labels):
+            return Answer(refused="invalid")
         if any(i not in self.leases and i not in self.was_lease for i in command.leases):
             return Answer(refused="not_found")
         ending = {lease_id for lease_id in command.leases if lease_id in self.leases}
