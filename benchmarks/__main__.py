@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks import allocate, append, replay
+from benchmarks import allocate, append, life, replay, startup
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    main(__doc__, [append.measure, allocate.measure, replay.measure])
+    main(__doc__, [append.measure, allocate.measure, replay.measure, life.measure, startup.measure])
