@@ -12,7 +12,7 @@ from benchmarks.harness import Bench, Figure, Options, Report, Timing, in_turns,
 from engine.stream import PAGE_ENTRIES, Stream
 from ipledger import operations, servers
 from ipledger.ledger import Ledger
-from ipledger.operations import Allocated, Operation
+from ipledger.operation import Allocated, Operation
 from projections.digest import state_digest
 from replay.rebuild import rebuild
 

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from ipledger.aio import AsyncLedger
     from ipledger.definitions import pool, reservation
     from ipledger.ledger import Ledger, connect
-    from ipledger.operations import Allocated, Applied, Released
+    from ipledger.operation import Allocated, Applied, Released
 
 _HOMES = {
-    "Allocated": "ipledger.operations",
-    "Applied": "ipledger.operations",
+    "Allocated": "ipledger.operation",
+    "Applied": "ipledger.operation",
     "AsyncLedger": "ipledger.aio",
     "Counts": "engine.facts",
     "IntegrityError": "engine.errors",
@@ -51,7 +51,7 @@ _HOMES = {
     "PutReservation": "engine.commands",
     "Refusal": "engine.errors",
     "Refused": "engine.errors",
-    "Released": "ipledger.operations",
+    "Released": "ipledger.operation",
     "Reservation": "engine.facts",
     "Target": "engine.commands",
     "Unavailable": "engine.errors",

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ipledger import operations
 from ipledger.ledger import Ledger, accepted, connect
-from ipledger.operations import Operation
+from ipledger.operation import Operation
 from ipledger.writing import Call, Done, Held, Outcome
 
 P = ParamSpec("P")

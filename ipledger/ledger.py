@@ -22,7 +22,7 @@ from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger import operations
 from ipledger.high_water import HighWaterFile
-from ipledger.operations import Operation
+from ipledger.operation import Operation
 from ipledger.writer import Writer
 from ipledger.writing import Done, Held, Outcome
 from projections.digest import state_digest

@@ -6,9 +6,7 @@ An operation is a command with the way to read its answer. `Ledger` runs one and
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
 
 from engine import events as ev
 from engine.addresses import RangeSet, parse_address
@@ -16,7 +14,6 @@ from engine.commands import (
     Allocate,
     AllocateTogether,
     Apply,
-    Claim,
     Command,
     Delete,
     PutBack,
@@ -27,108 +24,23 @@ from engine.commands import (
     SetAside,
     Sweep,
     Target,
-    command_key,
 )
-from engine.decide_time import SWEEP_ENDS_MAX
-from engine.endings import ENDS_MAX
-from engine.entry import Record
 from engine.errors import InvalidInput
 from engine.facts import Lease
 from engine.model import DEFAULT_INTERFACE
 from engine.names import check_interface, check_labels, check_name, check_text
 from engine.pool_spec import check_seconds
+from ipledger.operation import (
+    Allocated,
+    Applied,
+    Aside,
+    Operation,
+    Released,
+    Swept,
+    make_claim,
+)
 from ipledger.writing import Done, Held
 from projections.leases import granted_lease
-
-Answer = TypeVar("Answer")
-
-
-class Applied(NamedTuple):
-    """What `apply` or `delete` did to one object: ``created``, ``configured`` or ``deleted``."""
-
-    kind: str
-    name: str
-    did: str
-
-
-class Allocated(NamedTuple):
-    """The leases that the owner now holds; ``repeated`` if the command had been committed before.
-
-    ``granted`` are new, ``held`` were held already (by id).
-    """
-
-    granted: tuple[Lease, ...]
-    held: tuple[int, ...]
-    repeated: bool
-
-
-class Released(NamedTuple):
-    """The leases that ended, by id."""
-
-    leases: tuple[int, ...]
-    records: tuple[Record, ...]
-
-
-class Operation(NamedTuple, Generic[Answer]):
-    """A command, who claims it under which id, and how its answer is read.
-
-    With ``series`` it may take several commits under the one command id: it goes on while a
-    commit ended as many leases as one may.
-    """
-
-    command: Command
-    claim: Claim
-    key: bytes
-    timeout_s: float | None
-    read: Callable[[Done | Held], Answer]
-    series: bool = False
-
-    def goes_on(self, outcome: Done | Held) -> bool:
-        """Whether there may be more to do than the last commit did."""
-        if not self.series or isinstance(outcome, Held):
-            return False
-        endings = (ev.LeaseEnded, ev.ReservationDeleted, ev.QuarantineEnded)
-        ended = sum(isinstance(record.event, endings) for record in outcome.records)
-        return ended >= min(ENDS_MAX, SWEEP_ENDS_MAX)
-
-    def command_at(self, step: int) -> Command:
-        """What commit number `step` is asked; what an earlier one deleted may be gone by then."""
-        if step and isinstance(self.command, Delete):
-            return self.command._replace(ignore_not_found=True)
-        return self.command
-
-    def read_all(self, outcomes: Sequence[Done | Held]) -> Answer:
-        """The answer to all commits of a series together."""
-        if len(outcomes) == 1:
-            return self.read(outcomes[0])
-        done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
-        records = tuple(record for outcome in done for record in outcome.records)
-        return self.read(Done(records, all(outcome.repeated for outcome in done)))
-
-
-class Swept(NamedTuple):
-    """What was past its time and has ended now: leases, reservations and quarantines by id."""
-
-    leases: tuple[int, ...]
-    reservations: tuple[str, ...]
-    quarantines: tuple[int, ...]
-
-
-class Aside(NamedTuple):
-    """What was set aside now, and on which leases it waits for their end."""
-
-    quarantines: tuple[int, ...]
-    leases: tuple[int, ...]
-
-
-def _claim(command_id: str | None, actor: str | None, reason: str | None) -> tuple[bytes, Claim]:
-    """The command's key and what is sealed about who asks; an id is made when there is none."""
-    key, text = command_key(command_id) if command_id is not None else (os.urandom(16), None)
-    return key, Claim(
-        None if actor is None else check_text(actor, "actor"),
-        None if reason is None else check_text(reason, "reason"),
-        text,
-    )
 
 
 def apply(
@@ -159,7 +71,7 @@ def apply(
         kinds = [("pool" if isinstance(o, PutPool) else "reservation", o.name) for o in objects]
         return tuple(Applied(*kind, did.get(kind, "unchanged")) for kind in kinds)
 
-    key, claim = _claim(command_id, actor, reason)
+    key, claim = make_claim(command_id, actor, reason)
     return Operation(Apply(objects, create_only), claim, key, timeout_s, read)
 
 
@@ -191,7 +103,7 @@ def delete(
             for target in dict.fromkeys(targets)
         )
 
-    key, claim = _claim(command_id, actor, reason)
+    key, claim = make_claim(command_id, actor, reason)
     command = Delete(targets, ignore_not_found, cascade)
     return Operation(command, claim, key, timeout_s, read, series=cascade)
 
@@ -271,7 +183,7 @@ def allocate(
                 held += record.event.beside
         return Allocated(tuple(granted), tuple(held), outcome.repeated)
 
-    key, claim = _claim(command_id, actor, reason)
+    key, claim = make_claim(command_id, actor, reason)
     return Operation(command, claim, key, timeout_s, read)
 
 
@@ -312,7 +224,7 @@ def release(
         ended = tuple(r.event.lease for r in records if isinstance(r.event, ev.LeaseEnded))
         return Released(ended, records)
 
-    key, claim = _claim(command_id, actor, reason)
+    key, claim = make_claim(command_id, actor, reason)
     return Operation(command, claim, key, timeout_s, read, series=True)
 
 
@@ -337,7 +249,7 @@ def renew(
         ttl = record.event.ttl_s
         return None if ttl is None else record.ms + ttl * 1_000
 
-    key, claim = _claim(command_id, actor, reason)
+    key, claim = make_claim(command_id, actor, reason)
     return Operation(Renew(lease, checked, may_shorten), claim, key, timeout_s, read)
 
 
@@ -358,7 +270,7 @@ def sweep(
             tuple(event.quarantine for event in events if isinstance(event, ev.QuarantineEnded)),
         )
 
-    key, claim = _claim(command_id, actor, None)
+    key, claim = make_claim(command_id, actor, None)
     return Operation(Sweep(), claim, key, timeout_s, read, series=True)
 
 
@@ -382,7 +294,7 @@ def quarantine(
             tuple(r.event.lease for r in records if isinstance(r.event, ev.ConflictReported)),
         )
 
-    key, claim = _claim(command_id, actor, None)
+    key, claim = make_claim(command_id, actor, None)
     return Operation(command, claim, key, timeout_s, read)
 
 
@@ -400,5 +312,5 @@ def unquarantine(
         records = outcome.records if isinstance(outcome, Done) else ()
         return tuple(r.event.quarantine for r in records if isinstance(r.event, ev.QuarantineEnded))
 
-    key, claim = _claim(command_id, actor, reason)
+    key, claim = make_claim(command_id, actor, reason)
     return Operation(command, claim, key, timeout_s, read)

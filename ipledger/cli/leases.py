@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from engine.facts import Lease
     from ipledger.ledger import Ledger
-    from ipledger.operations import Allocated, Operation
+    from ipledger.operation import Allocated, Operation
 
 _FOR_FILES = ("ttl", "labels", "cluster", "effective_at")
 MARKS = ("namespace", "workload")

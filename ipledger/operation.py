@@ -1,0 +1,108 @@
+"""What an operation is: a command with who claims it, and the way to read its answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from engine import events as ev
+from engine.commands import Claim, Command, Delete, command_key
+from engine.decide_time import SWEEP_ENDS_MAX
+from engine.endings import ENDS_MAX
+from engine.entry import Record
+from engine.facts import Lease
+from engine.names import check_text
+from ipledger.writing import Done, Held
+
+Answer = TypeVar("Answer")
+
+
+class Applied(NamedTuple):
+    """What `apply` or `delete` did to one object: ``created``, ``configured`` or ``deleted``."""
+
+    kind: str
+    name: str
+    did: str
+
+
+class Allocated(NamedTuple):
+    """The leases that the owner now holds; ``repeated`` if the command had been committed before.
+
+    ``granted`` are new, ``held`` were held already (by id).
+    """
+
+    granted: tuple[Lease, ...]
+    held: tuple[int, ...]
+    repeated: bool
+
+
+class Released(NamedTuple):
+    """The leases that ended, by id."""
+
+    leases: tuple[int, ...]
+    records: tuple[Record, ...]
+
+
+class Operation(NamedTuple, Generic[Answer]):
+    """A command, who claims it under which id, and how its answer is read.
+
+    With ``series`` it may take several commits under the one command id: it goes on while a
+    commit ended as many leases as one may.
+    """
+
+    command: Command
+    claim: Claim
+    key: bytes
+    timeout_s: float | None
+    read: Callable[[Done | Held], Answer]
+    series: bool = False
+
+    def goes_on(self, outcome: Done | Held) -> bool:
+        """Whether there may be more to do than the last commit did."""
+        if not self.series or isinstance(outcome, Held):
+            return False
+        endings = (ev.LeaseEnded, ev.ReservationDeleted, ev.QuarantineEnded)
+        ended = sum(isinstance(record.event, endings) for record in outcome.records)
+        return ended >= min(ENDS_MAX, SWEEP_ENDS_MAX)
+
+    def command_at(self, step: int) -> Command:
+        """What commit number `step` is asked; what an earlier one deleted may be gone by then."""
+        if step and isinstance(self.command, Delete):
+            return self.command._replace(ignore_not_found=True)
+        return self.command
+
+    def read_all(self, outcomes: Sequence[Done | Held]) -> Answer:
+        """The answer to all commits of a series together."""
+        if len(outcomes) == 1:
+            return self.read(outcomes[0])
+        done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+        records = tuple(record for outcome in done for record in outcome.records)
+        return self.read(Done(records, all(outcome.repeated for outcome in done)))
+
+
+class Swept(NamedTuple):
+    """What was past its time and has ended now: leases, reservations and quarantines by id."""
+
+    leases: tuple[int, ...]
+    reservations: tuple[str, ...]
+    quarantines: tuple[int, ...]
+
+
+class Aside(NamedTuple):
+    """What was set aside now, and on which leases it waits for their end."""
+
+    quarantines: tuple[int, ...]
+    leases: tuple[int, ...]
+
+
+def make_claim(
+    command_id: str | None, actor: str | None, reason: str | None
+) -> tuple[bytes, Claim]:
+    """The command's key and what is sealed about who asks; an id is made when there is none."""
+    key, text = command_key(command_id) if command_id is not None else (os.urandom(16), None)
+    return key, Claim(
+        None if actor is None else check_text(actor, "actor"),
+        None if reason is None else check_text(reason, "reason"),
+        text,
+    )
