@@ -202,7 +202,7 @@ def _put_reservation(plan: _Plan, wanted: PutReservation, *, create_only: bool) 
     event = reservation_event(name, spec)
     if present is None:
         plan.change(event, sealed)
-        plan.reservations[name] = Reservation(_NEW, name, spec, 0)
+        plan.reservations[name] = Reservation(_NEW, name, spec, 0, 0)
     else:
         plan.change(ev.ReservationUpdated(present.reservation_id, event), sealed)
         plan.reservations[name] = present._replace(spec=spec)

@@ -32,11 +32,15 @@ class Reservation(NamedTuple):
     name: str
     spec: ReservationSpec
     created_at_ms: int
+    defined_at_ms: int
 
     @property
     def ends_at_ms(self) -> int | None:
-        """When it may end by itself, or None if somebody must delete it."""
-        return None if self.spec.for_s is None else self.created_at_ms + self.spec.for_s * 1_000
+        """When it may end by itself, or None if somebody must delete it.
+
+        Counted from its latest definition: whoever changes a reservation means it from then on.
+        """
+        return None if self.spec.for_s is None else self.defined_at_ms + self.spec.for_s * 1_000
 
 
 class Lease(NamedTuple):

@@ -34,7 +34,8 @@ def state_digest(state: LedgerState) -> str:
     for held in sorted(state.reservations(), key=lambda held: held.reservation_id):
         spec = held.spec
         event_fields = reservation_event(held.name, spec)
-        put("reservation", held.reservation_id, held.created_at_ms, *event_fields,
+        times = (held.created_at_ms, held.defined_at_ms)
+        put("reservation", held.reservation_id, *times, *event_fields,
             spec.owner, spec.reason, spec.labels)  # fmt: skip
     for lease in sorted(state.leases(), key=lambda lease: lease.lease_id):
         report = state.conflict_on(lease.lease_id)

@@ -77,7 +77,8 @@ class Reservations:
         if event.name in self._by_name:
             raise ContradictoryEvent(f"reservation {event.name} is created twice")
         self._names[record.position] = event.name
-        self._put(Reservation(record.position, event.name, _spec(record, event), record.ms))
+        spec = _spec(record, event)
+        self._put(Reservation(record.position, event.name, spec, record.ms, record.ms))
 
     def update(self, record: Record, event: ReservationUpdated) -> None:
         """Fold a change: the whole new definition."""
@@ -86,7 +87,7 @@ class Reservations:
         if (event.reservation.name, spec.ips.family) != (present.name, present.spec.ips.family):
             raise ContradictoryEvent(f"reservation {present.name} cannot be changed so")
         self._drop(present)
-        self._put(present._replace(spec=spec))
+        self._put(present._replace(spec=spec, defined_at_ms=record.ms))
 
     def delete(self, event: ReservationDeleted) -> None:
         """Fold a deletion or expiry."""

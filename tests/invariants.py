@@ -110,6 +110,7 @@ class Checker:
     pools: dict[int, _Pool] = field(default_factory=dict)
     reservations: dict[int, _Reservation] = field(default_factory=dict)
     leases: dict[int, _Lease] = field(default_factory=dict)
+    held: set[int] = field(default_factory=set)
     quarantines: dict[int, _Quarantine] = field(default_factory=dict)
     rests_until_ms: dict[int, int] = field(default_factory=dict)
     ended_ms: dict[int, int] = field(default_factory=dict)
@@ -237,8 +238,8 @@ def _reservation_created(checker: Checker, record: Record, event: ev.Reservation
 
 
 def _reservation_updated(checker: Checker, record: Record, event: ev.ReservationUpdated) -> None:
-    before = checker.reservations[event.reservation_id]
-    changed = _reserve(record, event.reservation, before.began_ms)
+    checker.require(event.reservation_id in checker.reservations, "a reservation that is not")
+    changed = _reserve(record, event.reservation, record.ms)
     checker.reservations[event.reservation_id] = changed
 
 
@@ -258,8 +259,8 @@ def _granted(checker: Checker, record: Record, event: ev.LeaseGranted) -> None:
     checker.require(began_ms >= checker.ended_ms.get(value, 0), "two tenures overlap in effect")
     checker.require(value in pool.mine, "granted outside the pool")
     checker.require(not pool.terminating and not pool.disabled, "granted from a closed pool")
-    held = {lease.value for lease in checker.leases.values()}
-    checker.require(value not in held, "granted while it is held")
+    checker.require(value not in checker.held, "granted while it is held")
+    checker.held.add(value)
     aside = any(value in q.mine for q in checker.quarantines.values())
     checker.require(not aside, "granted while it is quarantined")
     for kept in checker.reservations.values():
@@ -301,6 +302,7 @@ def _reported(checker: Checker, record: Record, event: ev.ConflictReported) -> N
 def _ended(checker: Checker, record: Record, event: ev.LeaseEnded) -> None:
     lease = _active(checker, record, event)
     del checker.leases[event.lease]
+    checker.held.remove(lease.value)
     effective_ms = record.header.effective_at_ms
     ended_ms = record.ms if effective_ms is None else effective_ms
     checker.require(lease.began_ms <= ended_ms <= record.ms, "an end is out of its time")
