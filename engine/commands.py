@@ -43,11 +43,15 @@ class Target(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """These objects shall be no more; with ``cascade`` the leases of pools are revoked, too."""
+    """These objects shall be no more; with ``cascade`` the leases of pools are revoked, too.
+
+    ``before`` bounds the later commits of a series to what was there before its first one.
+    """
 
     targets: tuple[Target, ...]
     ignore_not_found: bool = False
     cascade: bool = False
+    before: int | None = None
 
 
 class Allocate(NamedTuple):
@@ -78,7 +82,8 @@ class AllocateTogether(NamedTuple):
 class Release(NamedTuple):
     """These leases shall end: by id, or all of an owner's (on one interface), or one address.
 
-    An address needs its owner beside it. Labels narrow down what an owner holds; alone they
+    An address needs its owner beside it. ``before`` bounds the later commits of a series to what
+    was granted before its first one. Labels narrow down what an owner holds; alone they
     select among all leases.
     """
 
@@ -88,6 +93,7 @@ class Release(NamedTuple):
     address: Address | None = None
     labels: Labels = ()
     effective_at_ms: int | None = None
+    before: int | None = None
 
 
 class Renew(NamedTuple):

@@ -14,7 +14,7 @@ from engine import tags
 from engine.addresses import RangeSet
 from engine.commands import Apply, Claim, Delete, PutPool, PutReservation, Target
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
-from engine.endings import ENDS_MAX, ending, ending_reads
+from engine.endings import Ends, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Pool, Reservation
 from engine.model import POLICIES, PoolSpec, ReservationSpec, Selector
@@ -77,6 +77,7 @@ class _Plan:
         self.reservations = {held.name: held for held in facts.reservations()}
         self.changes: list[Change] = []
         self.reads: dict[str, None] = {}
+        self.ends = Ends()
 
     def change(self, event: ev.Event, sealed: ev.Sealed | None = None) -> None:
         """Add an event; actor and reason of the change are the claim's."""
@@ -87,9 +88,10 @@ class _Plan:
 
     def decision(self) -> Decision:
         """The whole file as one draft, or nothing if it all stood already."""
-        if not self.changes:
+        changes = (*self.changes, *self.ends.changes)
+        if not changes:
             return Nothing()
-        return Draft(tuple(self.changes), tuple(self.reads))
+        return Draft(changes, (*self.reads, *self.ends.reads))
 
 
 def decide_apply(facts: Facts, command: Apply, claim: Claim) -> Decision:
@@ -217,7 +219,7 @@ def decide_delete(facts: Facts, command: Delete, claim: Claim) -> Decision:
     plan = _Plan(facts, claim)
     for target in dict.fromkeys(command.targets):
         if target.kind == "pool":
-            found = _delete_pool(plan, target, cascade=command.cascade)
+            found = _delete_pool(plan, target, command)
         else:
             found = _delete_reservation(plan, target)
         if not found and not command.ignore_not_found:
@@ -227,21 +229,20 @@ def decide_delete(facts: Facts, command: Delete, claim: Claim) -> Decision:
     return plan.decision()
 
 
-def _delete_pool(plan: _Plan, target: Target, *, cascade: bool) -> bool:
+def _delete_pool(plan: _Plan, target: Target, command: Delete) -> bool:
     present = plan.facts.pool(target.name)
     plan.reads[tags.pool(target.name)] = None
-    if present is None:
-        return False
+    if present is None or (command.before is not None and present.pool_id >= command.before):
+        return False  # a pool of that name that was made since is another one
     if not present.terminating:
         plan.change(ev.PoolDeleted(present.pool_id, present.name),
                     ev.Sealed(UNSALTED, labels=present.spec.labels))  # fmt: skip
-    if cascade:
+    if command.cascade:
         # Terminating first, so that nothing new is granted while a long series ends the rest.
         for lease in plan.facts.leases_within(present.pool_id, present.effective):
-            if len(plan.changes) >= ENDS_MAX:
+            changes = ending(plan.facts, lease, "revoked", plan.claim, cause=lease.lease_id)
+            if not plan.ends.add(changes, ending_reads(lease)):
                 break
-            plan.changes += ending(plan.facts, lease, "revoked", plan.claim, cause=lease.lease_id)
-            plan.reads.update(dict.fromkeys(ending_reads(lease)))
     return True
 
 

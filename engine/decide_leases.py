@@ -89,9 +89,12 @@ def _with_beside(changes: list[Change], held: Sequence[Lease]) -> tuple[Change, 
 
 
 def in_the_future(effective_at_ms: int | None, now_ms: int) -> Refusal | None:
-    """Why something cannot have been true at a time, if that time has not come yet."""
-    if effective_at_ms is None or effective_at_ms <= now_ms:
+    """Why something cannot have been true at a time, if it has not come yet or is none."""
+    if effective_at_ms is None or 0 <= effective_at_ms <= now_ms:
         return None
+    if effective_at_ms < 0:
+        message = "effective_at lies before 1970"
+        return Refusal("invalid", message, "give a later time, or none for now", "effective_at")
     message = f"effective_at lies {(effective_at_ms - now_ms) / 1000:.3f} s in the future"
     return Refusal("invalid", message, "give a time that has passed", "effective_at")
 

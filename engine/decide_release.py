@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from engine.addresses import Address
 from engine.commands import Claim, Release
 from engine.decide_leases import in_the_future
-from engine.draft import Change, Decision, Draft, Nothing
-from engine.endings import ENDS_MAX, ending, ending_reads
+from engine.draft import Decision, Draft, Nothing
+from engine.endings import Ends, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Lease
 
@@ -25,19 +25,19 @@ def decide_release(facts: Facts, command: Release, claim: Claim, now_ms: int) ->
         return found
     if not found:
         return Nothing()
-    changes: list[Change] = []
-    reads: list[str] = []
-    for lease in found[:ENDS_MAX]:
+    ends = Ends()
+    for lease in found:
         if command.effective_at_ms is not None and command.effective_at_ms < lease.effective_at_ms:
             message = f"effective_at is too early: lease {lease.lease_id} began after that"
             hint = "give a later time, or none for now"
             return Refusal("invalid", message, hint, "effective_at", lease.position)
-        changes += ending(
+        changes = ending(
             facts, lease, "released", claim,
             cause=lease.lease_id, effective_at_ms=command.effective_at_ms,
         )  # fmt: skip
-        reads += ending_reads(lease)
-    return Draft(tuple(changes), tuple(reads), command.effective_at_ms or 0)
+        if not ends.add(changes, ending_reads(lease)):
+            break
+    return Draft(tuple(ends.changes), tuple(ends.reads), command.effective_at_ms or 0)
 
 
 def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
@@ -59,7 +59,10 @@ def _named_leases(facts: Facts, command: Release) -> list[Lease] | Refusal:
     if isinstance(held, Refusal):
         return held
     labels = set(command.labels)
-    found.update({lease.lease_id: lease for lease in held if labels <= set(lease.labels)})
+    for lease in held:
+        granted_before = command.before is None or lease.lease_id < command.before
+        if granted_before and labels <= set(lease.labels):
+            found[lease.lease_id] = lease
     return [found[lease_id] for lease_id in sorted(found)]
 
 

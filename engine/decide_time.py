@@ -14,7 +14,7 @@ from engine.addresses import RangeSet, from_int
 from engine.commands import Claim, PutBack, Renew, SetAside, Sweep
 from engine.decide_config import pack_ranges
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
-from engine.endings import ending, ending_reads
+from engine.endings import Ends, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Lease
 
@@ -57,35 +57,35 @@ def _sealed_of(lease: Lease, claim: Claim, text: str | None = None) -> ev.Sealed
 def decide_sweep(facts: Facts, command: Sweep, claim: Claim, now_ms: int) -> Decision:
     """End what is past its time, the longest overdue first, as much as one commit may."""
     del command
-    changes: list[Change] = []
-    reads: dict[str, None] = {}
+    ends = Ends(SWEEP_ENDS_MAX)
     not_before_ms = 0
     for lease in facts.leases_due(now_ms, SWEEP_ENDS_MAX):
-        changes += ending(facts, lease, "expired", claim, cause=lease.lease_id)
-        reads.update(dict.fromkeys(ending_reads(lease)))
+        changes = ending(facts, lease, "expired", claim, cause=lease.lease_id)
+        if not ends.add(changes, ending_reads(lease)):
+            break
         assert lease.expires_at_ms is not None, "a lease without an end is never due"
         not_before_ms = max(not_before_ms, lease.expires_at_ms)
-    for held in facts.reservations_due(now_ms, SWEEP_ENDS_MAX - len(reads)):
+    for held in facts.reservations_due(now_ms, SWEEP_ENDS_MAX):
         event = ev.ReservationDeleted(held.reservation_id, held.name, expired=True)
         spec = held.spec
         sealed = ev.Sealed(
             UNSALTED, owner=spec.owner, labels=spec.labels, actor=claim.actor,
             command_id=claim.command_id, text=spec.reason,
         )  # fmt: skip
-        changes.append(Change(event, sealed, held.reservation_id))
-        reads[tags.RESERVATIONS] = None
+        if not ends.add([Change(event, sealed, held.reservation_id)], (tags.RESERVATIONS,)):
+            break
         not_before_ms = max(not_before_ms, held.ends_at_ms or 0)
-    for aside in facts.quarantines_due(now_ms, SWEEP_ENDS_MAX - len(reads)):
+    for aside in facts.quarantines_due(now_ms, SWEEP_ENDS_MAX):
         ended = ev.QuarantineEnded(
             aside.quarantine_id, aside.ips.family, pack_ranges(aside.ips), expired=True
         )
         sealed = ev.Sealed(UNSALTED, actor=claim.actor, command_id=claim.command_id)
-        changes.append(Change(ended, sealed, aside.quarantine_id))
-        reads.update(dict.fromkeys(tags.ranges(aside.ips)))
+        if not ends.add([Change(ended, sealed, aside.quarantine_id)], tags.ranges(aside.ips)):
+            break
         not_before_ms = max(not_before_ms, aside.ends_at_ms or 0)
-    if not changes:
+    if not ends.changes:
         return Nothing()
-    return Draft(tuple(changes), tuple(reads), not_before_ms)
+    return Draft(tuple(ends.changes), tuple(ends.reads), not_before_ms)
 
 
 def decide_set_aside(facts: Facts, command: SetAside, claim: Claim) -> Decision:

@@ -375,11 +375,13 @@ class Sealed(NamedTuple):
 
     def well_formed(self) -> bool:
         """A 16-byte salt; everything else is text or absent; labels are sorted by key."""
-        labels = self.labels
+        salt, owner, uid, labels, *others = self
+        for text in (owner, uid, *others):
+            if text is not None and type(text) is not str:
+                return False
         return (
-            type(self.salt) is bytes
-            and len(self.salt) == 16
-            and all(text is None or type(text) is str for text in (*self[1:3], *self[4:]))
+            type(salt) is bytes
+            and len(salt) == 16
             and are_pairs(labels)
-            and all(before[0] < after[0] for before, after in pairwise(labels))
+            and (not labels or all(before[0] < after[0] for before, after in pairwise(labels)))
         )

@@ -62,10 +62,11 @@ def check_text(text: object, what: str, bytes_max: int = TEXT_BYTES_MAX) -> str:
     if not text or not text.strip():
         message = f"{what} is empty"
         raise InvalidInput(message, "give it a value or leave it out")
-    for character in text[: bytes_max + 1]:
-        if unicodedata.category(character) in _UNPRINTABLE:
-            message = f"{what} {_shown(text)} has the control character U+{ord(character):04X}"
-            raise InvalidInput(message, "remove it")
+    if not text.isprintable():  # it may still be: no-break spaces, say, are not a matter for us
+        for character in text[: bytes_max + 1]:
+            if unicodedata.category(character) in _UNPRINTABLE:
+                message = f"{what} {_shown(text)} has the control character U+{ord(character):04X}"
+                raise InvalidInput(message, "remove it")
     if len(text.encode()) > bytes_max:
         message = f"{what} {_shown(text)} is longer than {bytes_max} bytes"
         raise InvalidInput(message, "shorten it")
@@ -96,7 +97,7 @@ def check_interface(text: object) -> str:
         InvalidInput: empty, too long, or with white space or control characters.
     """
     checked = check_text(text, "interface", INTERFACE_BYTES_MAX)
-    if any(character.isspace() for character in checked):
+    if checked.split() != [checked]:
         message = f"interface {_shown(checked)} has white space in it"
         raise InvalidInput(message, "an interface is a name like eth0")
     return checked

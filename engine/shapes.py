@@ -46,7 +46,7 @@ def is_subnet(value: object) -> bool:
     bits = len(address) * 8
     if type(length) is not int or not 0 <= length <= bits:
         return False
-    return int.from_bytes(address) & ((1 << (bits - length)) - 1) == 0
+    return length == bits or int.from_bytes(address) & ((1 << (bits - length)) - 1) == 0
 
 
 def is_route(value: object, width: int) -> bool:

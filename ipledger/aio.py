@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from engine.commands import Command
 from ipledger import operations
 from ipledger.ledger import Ledger, accepted, connect
 from ipledger.operation import Operation
@@ -87,15 +88,17 @@ class AsyncLedger:
         outcomes: list[Done | Held] = []
         while not outcomes or operation.goes_on(outcomes[-1]):
             step = len(outcomes)
-            outcomes.append(accepted(await self._once(operation, step), operation, step))
+            command = operation.command_at(outcomes)
+            outcome = await self._once(operation, command, step)
+            outcomes.append(accepted(outcome, operation, step))
         return operation.read_all(outcomes)
 
-    async def _once(self, operation: Operation[Any], step: int) -> Outcome:
+    async def _once(self, operation: Operation[Any], command: Command, step: int) -> Outcome:
         """One commit of an operation."""
         timeout_s = operation.timeout_s
         writer = self.ledger.writer
         call = writer.make_call(
-            operation.command_at(step),
+            command,
             self.ledger.claim(operation),
             operation.key,
             self.ledger.timeout_s if timeout_s is None else timeout_s,

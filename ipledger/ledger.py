@@ -142,7 +142,11 @@ class Ledger:
         while not outcomes or operation.goes_on(outcomes[-1]):
             step = len(outcomes)
             outcome = self.writer.call(
-                operation.command_at(step), self.claim(operation), operation.key, timeout_s, step
+                operation.command_at(outcomes),
+                self.claim(operation),
+                operation.key,
+                timeout_s,
+                step,
             )
             outcomes.append(accepted(outcome, operation, step))
         return operation.read_all(outcomes)
@@ -200,7 +204,9 @@ class Ledger:
     def claim(self, operation: Operation[Any]) -> Claim:
         """The operation's claim, with this ledger's actor where it names none."""
         claim = operation.claim
-        return claim if claim.actor is not None else claim._replace(actor=self.actor)
+        if claim.actor is not None or self.actor is None:
+            return claim
+        return claim._replace(actor=self.actor)
 
     apply = _waits(operations.apply)
     delete = _waits(operations.delete)

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from engine import events as ev
-from engine.commands import Claim, Command, Delete, command_key
+from engine.commands import Claim, Command, Delete, Release, command_key
 from engine.decide_time import SWEEP_ENDS_MAX
-from engine.endings import ENDS_MAX
+from engine.endings import ENDS_BYTES_MAX, weight
 from engine.entry import Record
 from engine.facts import Lease
 from engine.names import check_text
@@ -48,7 +47,7 @@ class Operation(NamedTuple, Generic[Answer]):
     """A command, who claims it under which id, and how its answer is read.
 
     With ``series`` it may take several commits under the one command id: it goes on while a
-    commit ended as many leases as one may.
+    commit ended about as much as one may.
     """
 
     command: Command
@@ -62,15 +61,27 @@ class Operation(NamedTuple, Generic[Answer]):
         """Whether there may be more to do than the last commit did."""
         if not self.series or isinstance(outcome, Held):
             return False
-        endings = (ev.LeaseEnded, ev.ReservationDeleted, ev.QuarantineEnded)
-        ended = sum(isinstance(record.event, endings) for record in outcome.records)
-        return ended >= min(ENDS_MAX, SWEEP_ENDS_MAX)
+        # No single end is as large as half of them may be, so a smaller commit was not cut short.
+        size = sum(weight(record.event, record.sealed) for record in outcome.records)
+        return len(outcome.records) >= SWEEP_ENDS_MAX or size > ENDS_BYTES_MAX // 2
 
-    def command_at(self, step: int) -> Command:
-        """What commit number `step` is asked; what an earlier one deleted may be gone by then."""
-        if step and isinstance(self.command, Delete):
-            return self.command._replace(ignore_not_found=True)
-        return self.command
+    def command_at(self, outcomes: Sequence[Done | Held]) -> Command:
+        """What the commit behind `outcomes` is asked.
+
+        Later commits of a series are bounded to what was there before the first one, so that a
+        series that is repeated when it is long done does not touch what has been made since.
+        """
+        if not outcomes or not isinstance(outcomes[0], Done):
+            return self.command
+        first = outcomes[0].records[0].position
+        match self.command:
+            case Delete():
+                # What the first commit deleted may be gone by now.
+                return self.command._replace(before=first, ignore_not_found=True)
+            case Release():
+                return self.command._replace(before=first)
+            case _:
+                return self.command
 
     def read_all(self, outcomes: Sequence[Done | Held]) -> Answer:
         """The answer to all commits of a series together."""

@@ -187,6 +187,16 @@ def allocate(
     return Operation(command, claim, key, timeout_s, read)
 
 
+def _check_lease(lease: object) -> int:
+    """Return `lease` if it can be the position of a grant."""
+    if type(lease) is not int or not 1 <= lease < 1 << 63:
+        # Python will not write out an integer of more than some thousand digits.
+        huge = type(lease) is int and lease.bit_length() > 128
+        message = "a number that long is no lease" if huge else f"lease {lease!r} is not a lease"
+        raise InvalidInput(message, "a lease is the number that `allocate` printed")
+    return lease
+
+
 def release(
     *leases: int,
     owner: str | None = None,
@@ -206,12 +216,8 @@ def release(
     Raises:
         InvalidInput: an argument cannot be understood.
     """
-    for lease in leases:
-        if type(lease) is not int or not 1 <= lease < 1 << 63:
-            message = f"{lease!r} is not a lease"
-            raise InvalidInput(message, "a lease is the number that `allocate` printed")
     command = Release(
-        leases=tuple(sorted(set(leases))),
+        leases=tuple(sorted(set(map(_check_lease, leases)))),
         owner=None if owner is None else check_text(owner, "owner"),
         interface=None if interface is None else check_interface(interface),
         address=None if address is None else parse_address(address),
@@ -238,7 +244,12 @@ def renew(
     reason: str | None = None,
     timeout_s: float | None = None,
 ) -> Operation[int | None]:
-    """Let a lease go on; answers until when (milliseconds), or None for one without an end."""
+    """Let a lease go on; answers until when (milliseconds), or None for one without an end.
+
+    Raises:
+        InvalidInput: an argument cannot be understood.
+    """
+    _check_lease(lease)
     checked = None if ttl_s is None else check_seconds(ttl_s, "ttl")
 
     def read(outcome: Done | Held) -> int | None:

@@ -24,6 +24,7 @@ from engine.stream import Stream, trouble
 from engine.wire import decode_entry
 from ipledger import log
 from ipledger.writing import BATCH_PROPOSALS_MAX, Batch, Call, Done, Outcome, Protocol, Recall
+from projections.collector import seldom_collecting
 from projections.state import LedgerState
 
 _PAUSE_FIRST_S: Final = 0.02
@@ -247,6 +248,7 @@ class Writer:
         self._queue.extend(kept)
         self._fail(late, error)
 
+    @seldom_collecting()
     def _catch_up(self) -> None:
         for records in read_commits(self.stream, self.continuity):
             self.state.apply_all(records)

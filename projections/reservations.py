@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from engine.addresses import Address, Family, RangeSet, family_of, to_int
 from engine.entry import Record
@@ -13,6 +14,7 @@ from engine.model import ReservationSpec
 from projections.unpack import unpack_ranges
 
 SCHEMA_VERSION = 1
+_NOTHING: Final[dict[Family, RangeSet]] = {4: RangeSet(4), 6: RangeSet(6)}
 
 
 class Reservations:
@@ -65,7 +67,7 @@ class Reservations:
 
     def kept_for(self, owner: str, family: Family) -> RangeSet:
         """What reservations keep for this owner."""
-        ranges = RangeSet(family, ())
+        ranges = _NOTHING[family]
         for name in sorted(self._by_owner.get(owner, ())):
             spec = self._by_name[name].spec
             if spec.ips.family == family:

@@ -9,6 +9,7 @@ from engine.entry import Record
 from engine.errors import InvalidInput
 from engine.reading import Continuity, HighWater, read_commits
 from engine.stream import Stream
+from projections.collector import seldom_collecting
 from projections.state import LedgerState
 
 
@@ -28,6 +29,7 @@ def whole_commits(records: list[Record]) -> Iterator[list[Record]]:
             begin = at + 1
 
 
+@seldom_collecting()
 def rebuild(
     stream: Stream,
     *,

@@ -228,19 +228,19 @@ def _pool_deleted(checker: Checker, _record: Record, event: ev.PoolDeleted) -> N
     checker.pools[event.pool_id].terminating = True
 
 
-def _reserve(record: Record, event: ev.ReservationCreated, began_ms: int) -> _Reservation:
+def _reserve(record: Record, event: ev.ReservationCreated) -> _Reservation:
     mine = members(event.ips, 4 if event.family == 4 else 16)
-    return _Reservation(mine, record.sealed.owner, began_ms, event.for_s)
+    return _Reservation(mine, record.sealed.owner, record.ms, event.for_s)
 
 
 def _reservation_created(checker: Checker, record: Record, event: ev.ReservationCreated) -> None:
-    checker.reservations[record.position] = _reserve(record, event, record.ms)
+    checker.reservations[record.position] = _reserve(record, event)
 
 
 def _reservation_updated(checker: Checker, record: Record, event: ev.ReservationUpdated) -> None:
-    checker.require(event.reservation_id in checker.reservations, "a reservation that is not")
-    changed = _reserve(record, event.reservation, record.ms)
-    checker.reservations[event.reservation_id] = changed
+    checker.require(event.reservation_id in checker.reservations, "no such reservation is kept")
+    # Its time counts from the change.
+    checker.reservations[event.reservation_id] = _reserve(record, event.reservation)
 
 
 def _reservation_deleted(checker: Checker, record: Record, event: ev.ReservationDeleted) -> None:

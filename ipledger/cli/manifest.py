@@ -180,6 +180,7 @@ def delete(
 
 def _named(kind: str, names: tuple[str, ...]) -> list[Target]:
     from engine.commands import Target
+    from engine.names import check_name
 
     context = click.get_current_context()
     if kind.partition("/")[0].lower() in {"lease", "leases"}:
@@ -188,7 +189,10 @@ def _named(kind: str, names: tuple[str, ...]) -> list[Target]:
     listed = names if first is None else (first, *names)
     if not listed:
         raise click.UsageError(f"name the {found} to delete", context)
-    return [Target("pool" if found == "pools" else "reservation", name) for name in listed]
+    return [
+        Target("pool" if found == "pools" else "reservation", check_name(name, found[:-1]))
+        for name in listed
+    ]
 
 
 def _defined(paths: tuple[str, ...]) -> tuple[list[Target], Sequence[Workload]]:

@@ -22,6 +22,7 @@ from engine.errors import Unavailable, UnknownOutcome
 from engine.events import LeaseEnded, LeaseGranted
 from engine.memory_stream import MemoryStream
 from engine.stream import AppendReply, Proposal
+from ipledger import operations
 from ipledger.ledger import Ledger
 from tests.invariants import check_stream
 
@@ -61,7 +62,9 @@ class FailingStream:
     def append(
         self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
     ) -> AppendReply:
-        """Append, unless it is the turn of a failure."""
+        """Append, unless it is the turn of a failure: of those that propose something."""
+        if not proposals and not self._is_down:  # it only asks what is new; nothing can be lost
+            return self._stream.append(after, voided, now_ms, proposals)
         where = "refused" if self._is_down else self._fail(self._appends)
         self._appends += 1
         if where is None:
@@ -147,7 +150,7 @@ COMMANDS: Final[dict[str, Do]] = {
     "take over": lambda ledger: ledger.allocate("p", "new", count=46, command_id=ID),
     "release": lambda ledger: ledger.release(owner="old", command_id=ID),
     "release reported": lambda ledger: ledger.release(owner="reported", command_id=ID),
-    "renew": lambda ledger: ledger.renew(5, ttl_s=999, command_id=ID),
+    "renew": lambda ledger: ledger.renew(6, ttl_s=999, command_id=ID),
     "quarantine": lambda ledger: ledger.quarantine(
         "10.0.0.1-10.0.0.3", "10.0.0.5-10.0.0.20", reason="something answers", command_id=ID
     ),
@@ -170,7 +173,7 @@ each_command = pytest.mark.parametrize("do", COMMANDS.values(), ids=COMMANDS.key
 def opened(stream: MemoryStream, *fails: Where | None, **how: bool) -> Ledger:
     """A fresh process, whose first appends fail in turn."""
     failing = FailingStream(stream, lambda at: fails[at] if at < len(fails) else None, **how)
-    return Ledger(failing, SPACE)  # type: ignore[arg-type]
+    return Ledger(failing, SPACE)
 
 
 def mine(records: Sequence[Record]) -> list[Record]:
@@ -298,7 +301,8 @@ def test_a_series_is_interrupted(
     left = granted - set(ended)
     if isinstance(answer, ipledger.Released):
         assert answer.leases == tuple(ended), "the answer is that of all its commits"
-        assert [ledger.state.lease(i).owner for i in left] == ["bystander"]  # type: ignore[union-attr]
+        assert [lease.owner for lease in ledger.state.leases()] == ["bystander"]
+        assert [lease.lease_id for lease in ledger.state.leases()] == list(left)
     else:
         assert left == set()
         assert list(ledger.state.pools()) == []
@@ -316,3 +320,31 @@ def test_a_cascade_that_ends_with_its_first_commit(number: int) -> None:
     ledger.allocate("p", "many", count=number)
     assert [applied.did for applied in cascade(ledger)] == ["deleted"]
     assert list(ledger.state.leases()) == []
+
+
+def test_a_series_that_is_repeated_when_it_is_long_done_touches_nothing_new() -> None:
+    """Cascade, re-create, repeat: the new pool stands. Release by label, likewise."""
+    ledger = Ledger(MemoryStream(lambda: time.time_ns() // 1_000_000))
+    made = ipledger.pool("p", subnet="10.0.0.0/16", ips=["10.0.0.1-10.0.40.0"])
+    target = ipledger.Target("pool", "p")
+    for command_id in ("release it", "cascade it"):
+        ledger.apply(made)
+        wanted = [
+            operations.allocate("p", f"{command_id}-{number}", labels={"node": "n"})
+            for number in range(2_000)
+        ]
+        ledger.run_all(wanted)
+
+        def end(command_id: str = command_id) -> None:
+            if command_id == "release it":
+                ledger.release(labels={"node": "n"}, command_id=command_id)
+            else:
+                ledger.delete(target, cascade=True, command_id=command_id)
+
+        end()
+        assert not len(ledger.state.lease_table)
+        ledger.apply(made)
+        ledger.allocate("p", "somebody new", labels={"node": "n"})
+        end()
+        assert [lease.owner for lease in ledger.state.leases()] == ["somebody new"]
+        ledger.release(owner="somebody new")
