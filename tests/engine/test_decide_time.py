@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine.addresses import RangeSet
@@ -458,8 +460,9 @@ def test_the_next_pool_comes_after_what_is_overdue(ledger: TestLedger) -> None:
 
 def both(*interfaces: str, **fields: object) -> AllocateTogether:
     """An address of pool `a` on each interface."""
+    asked: dict[str, Any] = fields
     return AllocateTogether(
-        tuple(make_allocate("a", interface=name, **fields) for name in interfaces)  # type: ignore[arg-type]
+        tuple(make_allocate("a", interface=name, **asked) for name in interfaces)
     )
 
 
