@@ -22,17 +22,21 @@ from engine.commands import (
     Apply,
     Command,
     Delete,
+    PutBack,
     PutPool,
     PutReservation,
     Release,
+    Renew,
+    SetAside,
+    Sweep,
     Target,
 )
 from engine.errors import Refusal
 from engine.model import PoolSpec, ReservationSpec
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
-from tests.builders import TestLedger, ended, granted
-from tests.projections.naive_ledger import Answer, NaiveLedger, NaivePool
+from tests.builders import START_MS, TestLedger, ended, granted
+from tests.projections.naive_ledger import Answer, NaiveLedger, NaivePool, members
 
 # Sixteen addresses a family, and two blocks within one another, so that every rule is met often.
 SUBNETS: Final = tuple(map(parse_subnet, ("10.0.0.0/28", "10.0.0.8/29", "fd00::/124")))
@@ -75,7 +79,8 @@ def pools(draw: st.DrawFn, name: str | None = None) -> PutPool:
         draw_ranges(draw, subnet, offsets, 3),
         draw_ranges(draw, subnet, offsets, 1) if seldom(draw) else RangeSet(subnet.family),
         disabled=seldom(draw),
-        ttl_s=draw(st.sampled_from((None, 60))),
+        cooldown_s=draw(st.sampled_from((0, 0, 5))),
+        ttl_s=draw(st.sampled_from((None, 8))),
     )
     return PutPool(name, spec)
 
@@ -88,7 +93,17 @@ def reservations(draw: st.DrawFn) -> PutReservation:
     last = min(first + draw(st.integers(0, 4)), subnet.last)
     ips = RangeSet(subnet.family, [(first, last)])
     owner = draw(st.sampled_from((None, None, "x", "y")))
-    return PutReservation(draw(st.sampled_from("rs")), ReservationSpec(ips, owner))
+    for_s = draw(st.sampled_from((None, None, 6)))
+    spec = ReservationSpec(ips, owner, for_s=for_s)
+    return PutReservation(draw(st.sampled_from("rs")), spec)
+
+
+@st.composite
+def few_addresses(draw: st.DrawFn) -> RangeSet:
+    """Up to four addresses side by side, of no pool or of any."""
+    subnet = draw(st.sampled_from(BLOCKS))
+    first = subnet.first + draw(st.integers(0, 12))
+    return RangeSet(subnet.family, [(first, first + draw(st.integers(0, 3)))])
 
 
 @st.composite
@@ -114,9 +129,10 @@ APPLIES: Final = st.builds(
 RESERVATION: Final = st.sampled_from("rs").map(lambda name: Target("reservation", name))
 TARGETS: Final = RESERVATION | st.sampled_from("abc").map(lambda name: Target("pool", name))
 DELETES: Final = st.builds(
-    lambda targets, ignore_not_found: Delete(tuple(targets), ignore_not_found),
+    lambda targets, ignore_not_found, cascade: Delete(tuple(targets), ignore_not_found, cascade),
     st.lists(TARGETS, min_size=1, max_size=2),
     st.booleans(),
+    st.sampled_from((False, False, True)),
 )
 
 
@@ -130,7 +146,7 @@ def allocates(draw: st.DrawFn) -> Allocate:
         uid=draw(st.sampled_from((None, "u1", "u2"))),
         addresses=draw(st.just(()) | st.lists(addresses(), max_size=2).map(tuple)),
         number=draw(st.integers(1, 3)),
-        ttl_s=draw(st.sampled_from((None, None, None, 60))),
+        ttl_s=draw(st.sampled_from((None, None, None, 8))),
     )
 
 
@@ -145,7 +161,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = TestLedger()
-        self.model = NaiveLedger()
+        self.model = NaiveLedger(START_MS)
         self.last: tuple[Command, str, Done] | None = None
         self.count = 0
 
@@ -173,6 +189,42 @@ class LedgerMachine(RuleBasedStateMachine):
             assert set(ended(outcome)) == expected.ended
             assert {to_int(lease.address) for lease in granted(outcome)} == expected.granted
             self.last = (command, f"command {self.count}", outcome)
+        if expected.changed:
+            self.model.something_happened()
+
+    @rule(seconds=st.integers(1, 9))
+    def wait(self, seconds: int) -> None:
+        """Time goes on by itself; nothing ends unless somebody says so."""
+        self.model.now_ms += seconds * 1_000
+        self.ledger.clock.now_ms = self.model.now_ms
+
+    @rule()
+    def sweep(self) -> None:
+        """What is past its time ends."""
+        self.carry_out(Sweep(), self.model.sweep())
+
+    @precondition(lambda self: self.model.was_lease)
+    @rule(data=st.data(), ttl_s=st.sampled_from((None, 4, 20)), may_shorten=st.booleans())
+    def renew(self, data: st.DataObject, ttl_s: int | None, *, may_shorten: bool) -> None:
+        """A lease, mostly an active one, overdue or not; or one that never was."""
+        known = [*sorted(self.model.leases) * 4, *sorted(self.model.was_lease), 10**6]
+        command = Renew(data.draw(st.sampled_from(known), "lease"), ttl_s, may_shorten)
+        self.carry_out(command, self.model.renew(command))
+
+    @rule(ips=few_addresses(), for_s=st.sampled_from((None, 6)))
+    def set_aside(self, ips: RangeSet, for_s: int | None) -> None:
+        """Free, leased, resting and reserved addresses alike."""
+        command = SetAside(ips, "answers ARP", for_s)
+        self.carry_out(command, self.model.set_aside(command))
+
+    @precondition(lambda self: self.model.quarantines)
+    @rule(data=st.data(), ips=few_addresses())
+    def put_back(self, data: st.DataObject, ips: RangeSet) -> None:
+        """Mostly one quarantined address, of whatever quarantine."""
+        value = data.draw(st.sampled_from(sorted(self.model.quarantined())), "value")
+        one = RangeSet(family_of_value(value), [(value, value)])
+        command = PutBack(data.draw(st.sampled_from((one, one, ips)), "ips"))
+        self.carry_out(command, self.model.put_back(command))
 
     @rule(wanted=reservations())
     def reserve(self, wanted: PutReservation) -> None:
@@ -227,7 +279,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         uid=st.sampled_from((None, "u1", "u2")),
-        ttl_s=st.sampled_from((None, None, 60)),
+        ttl_s=st.sampled_from((None, None, 8)),
     )
     def allocate_again(self, data: st.DataObject, uid: str | None, ttl_s: int | None) -> None:
         """A holder asks again, from where it holds something, also by address."""
@@ -237,6 +289,17 @@ class LedgerMachine(RuleBasedStateMachine):
         number = data.draw(st.integers(1, 2), "number")
         group = data.draw(st.sampled_from(((lease.pool,), (lease.pool, "b"))), "group")
         self.give(Allocate((group,), lease.owner, lease.interface, uid, at, number, ttl_s))
+
+    @precondition(lambda self: self.model.leases)
+    @rule(data=st.data(), owner=OWNERS, more=st.integers(1, 2))
+    def allocate_late(self, data: st.DataObject, owner: str, more: int) -> None:
+        """More than is free in a pool, when something in it may have rested or is overdue."""
+        lease = self.model.leases[data.draw(st.sampled_from(sorted(self.model.leases)), "lease")]
+        self.wait(9)
+        held = [i for i in self.model.holding(owner, "eth0")
+                if self.model.leases[i].pool == lease.pool]  # fmt: skip
+        number = len(held) + len(self.model.free(lease.pool)) + more
+        self.give(Allocate(((lease.pool,),), owner, number=number))
 
     def give(self, command: Allocate) -> None:
         """Carry out an allocation, and enter into the model what it granted."""
@@ -312,6 +375,18 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert ids == self.model.holding(owner, interface)
         for lease_id in self.model.was_lease:
             assert state.has_ended(lease_id) == (lease_id not in self.model.leases)
+
+    @invariant()
+    def what_is_set_aside_is_that_of_the_model(self) -> None:
+        """The same quarantines until the same times, and every lease with its time."""
+        state = self.ledger.state
+        found = {(frozenset(members(q.ips)), q.ends_at_ms) for q in state.quarantines()}
+        assert found == {(frozenset(q.values), q.ends_at_ms) for q in self.model.quarantines}
+        assert len(state.quarantine_table) == len(self.model.quarantines)
+        for lease_id, lease in self.model.leases.items():
+            held = state.lease(lease_id)
+            assert held is not None
+            assert (held.ttl_s, held.expires_at_ms) == (lease.ttl_s, lease.expires_at_ms)
 
     @invariant()
     def each_address_is_in_one_bucket(self) -> None:
