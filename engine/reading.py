@@ -32,6 +32,26 @@ class HighWater(NamedTuple):
         return self.anchors[-1].position if self.anchors else 0
 
 
+class Checkpoint(NamedTuple):
+    """Where a reader stopped, always at a commit end, and what it must know to go on from there.
+
+    ``schema_version`` and what a view holds are the business of who saves it; this is what makes
+    the stream's next entry checkable: the space, its generation, how many positions are void, and
+    the entry that was read last.
+    """
+
+    space_id: bytes
+    space: str
+    generation: int
+    voided: int
+    anchor: Anchor
+
+    @property
+    def position(self) -> int:
+        """The position that was read last."""
+        return self.anchor.position
+
+
 class Continuity:
     """What has been read so far, and therefore what must come next."""
 
@@ -44,6 +64,28 @@ class Continuity:
         self._last: Record | None = None
         self._remembered = remembered
         self._expected = {a.position: a for a in remembered.anchors} if remembered else {}
+
+    @classmethod
+    def resumed(cls, checkpoint: Checkpoint, remembered: HighWater | None = None) -> Continuity:
+        """Go on behind a checkpoint that `resume` has found in the stream."""
+        continuity = cls(remembered)
+        continuity.anchor = checkpoint.anchor
+        continuity.space = SpaceCreated(checkpoint.space_id, checkpoint.space, LEVEL)
+        continuity.generation = checkpoint.generation
+        continuity._expected = {  # those before it were compared when it was found
+            at: anchor for at, anchor in continuity._expected.items() if at > checkpoint.position
+        }
+        continuity.voided = checkpoint.voided
+        return continuity
+
+    def checkpoint(self) -> Checkpoint:
+        """Where a reader that has come this far would go on; only at a commit end."""
+        assert self.space is not None, "nothing was read yet"
+        assert self.at_commit_end, "a checkpoint stands at a commit end"
+        space = self.space
+        return Checkpoint(
+            space.space_id, space.name, self.generation, self.voided, self.anchor
+        )  # fmt: skip
 
     @property
     def at_commit_end(self) -> bool:
@@ -123,13 +165,8 @@ class Continuity:
             _check_level(event.level, position)
 
     def _check_space(self, event: SpaceCreated) -> None:
-        if self._remembered and self._remembered.space_id != event.space_id:
-            message = (
-                f"space {event.name} is another one than before: "
-                f"{event.space_id.hex()}, not {self._remembered.space_id.hex()}"
-            )
-            hint = f"if that is right, accept it with `ipledger space forget {event.name}`"
-            raise SpaceReplaced(message, hint, 1)
+        if self._remembered:
+            _check_same_space(event, self._remembered.space_id)
         self.space = event
 
     def _check_commit(self, record: Record) -> None:
@@ -151,10 +188,52 @@ class Continuity:
             raise DamagedEntry(message, RESTORE_HINT, record.position)
 
 
+def _check_same_space(event: SpaceCreated, space_id: bytes) -> None:
+    if event.space_id != space_id:
+        message = (
+            f"space {event.name} is another one than before: "
+            f"{event.space_id.hex()}, not {space_id.hex()}"
+        )
+        hint = f"if that is right, accept it with `ipledger space forget {event.name}`"
+        raise SpaceReplaced(message, hint, 1)
+
+
 def _check_level(level: int, position: int) -> None:
     if level > LEVEL:
         message = f"the space has format level {level}; this release reads {LEVEL}"
         raise UnknownEvent(message, "upgrade ipledger", position)
+
+
+def resume(
+    stream: Stream, checkpoint: Checkpoint, remembered: HighWater | None = None
+) -> Continuity:
+    """Go on behind a checkpoint, if the stream still is the one that it was made of.
+
+    What lies before the checkpoint is not read again: the space, the entry at the checkpoint and
+    those that are remembered are compared, and the stream's length is, at its end. An entry that
+    was altered in between is noticed by who reads everything (replay, audit, doctor).
+
+    Raises:
+        SpaceReplaced: the stream is another space of the same name.
+        HistoryDiverged: the stream is shorter, or another entry stands at one of the positions.
+        DamagedEntry: one of these entries is damaged.
+        Unavailable: the stream cannot be read.
+    """
+    continuity = Continuity.resumed(checkpoint, remembered)
+    first = stream.read(0, 0, 1)
+    begins = decode_entry(first[0]).event if first else None
+    if isinstance(begins, SpaceCreated):
+        _check_same_space(begins, checkpoint.space_id)
+        if remembered:
+            _check_same_space(begins, remembered.space_id)
+    older = remembered.anchors if remembered else ()
+    for anchor in (*(a for a in older if a.position < checkpoint.position), checkpoint.anchor):
+        found = stream.read(anchor.ms, anchor.position - 1, 1)
+        if not found or (found[0].ms, found[0].position, found[0].c) != anchor:
+            message = f"position {anchor.position} is not the entry that was seen there before"
+            raise HistoryDiverged(message, RESTORE_HINT, anchor.position)
+        decode_entry(found[0])
+    return continuity
 
 
 def read_commits(

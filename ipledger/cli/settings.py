@@ -52,6 +52,11 @@ class Settings:
         return Path(self.state_dir) if self.state_dir else self.home / "state"
 
     @property
+    def views(self) -> Path:
+        """Where views of streams are kept; all of them can be thrown away."""
+        return self.home / "views"
+
+    @property
     def timeout_s(self) -> float:
         """How long to wait for an answer."""
         return _read_timeout(self.timeout)
