@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import events as ev
-from engine.entry import ORIGIN, Anchor, Commit, Header, RawEntry, Record
+from engine.entry import ORIGIN, Anchor, RawEntry, Record
 from engine.errors import (
     DamagedEntry,
     HistoryDiverged,
@@ -20,97 +20,10 @@ from engine.errors import (
     SpaceReplaced,
     UnknownEvent,
 )
-from engine.events import LEVEL, Event, Sealed
+from engine.events import LEVEL, Event
 from engine.memory_stream import MemoryStream
-from engine.reading import Checkpoint, Continuity, HighWater, read_commits, resume
-from engine.wire import encode_commit, encode_entry
-
-START_MS: Final = 1_700_000_000_000
-SPACE_ID: Final = bytes(range(16))
-HEADER: Final = Header(bytes(16))
-
-
-def filler(number: int = 1) -> Event:
-    """An event that says nothing to a reader; its number tells it from others."""
-    return ev.PoolDeleted(number, "p")
-
-
-class Book:
-    """A history in memory, written entry by entry: as it should be, or just not."""
-
-    def __init__(self, *sizes: int) -> None:
-        """Begin a space, and write commits of these sizes."""
-        self.stream = MemoryStream(lambda: START_MS)
-        self.ms = START_MS
-        self.generation = 0
-        self.write(ev.SpaceCreated(SPACE_ID, "default", LEVEL))
-        for size in sizes:
-            self.write(*map(filler, range(1, size + 1)))
-
-    @property
-    def last(self) -> int:
-        """The last position."""
-        return self.stream.last_generated[1]
-
-    def write(self, *events: Event) -> None:
-        """One commit, as a writer makes it that has seen everything before."""
-        self.ms += 10
-        decided_at = self.last
-        for part, event in enumerate(events):
-            self.put(event, part=part, parts=len(events), decided_at=decided_at)
-
-    def put(self, event: Event, position: int = 0, ms: int = 0, **commit: Any) -> None:
-        """One entry of any commit, at any place; by default a right one at the next place."""
-        position = position or self.last + 1
-        about = {
-            "nonce": (position - commit.get("part", 0)).to_bytes(8),
-            "part": 0,
-            "parts": 1,
-            "generation": self.generation,
-            "decided_at": position - 1,
-            "request_hash": bytes(16),
-        }
-        e, s, t = encode_entry(event, Sealed(bytes(16)), HEADER)
-        c = encode_commit(Commit(**{**about, **commit}), e, s)[1]
-        self.stream.entries.append(RawEntry(ms or self.ms, position, e, s, t, c))
-        self.stream.last_generated = (ms or self.ms, position)
-
-    def restore(self, kept: int, void_through: int) -> None:
-        """Accept what is left as a writer's doctor does."""
-        self.stream.entries = [raw for raw in self.stream.entries if raw.position <= kept]
-        self.generation += 1
-        self.ms += 10
-        event = ev.HistoryRestored(kept, void_through, self.generation)
-        self.put(event, position=void_through + 1, decided_at=kept)
-
-    def delete(self, *positions: int) -> None:
-        """Delete entries behind everybody's back."""
-        self.stream.entries = [raw for raw in self.stream.entries if raw.position not in positions]
-
-    def anchor(self, position: int) -> Anchor:
-        """An entry, as a client remembers it."""
-        (raw,) = [raw for raw in self.stream.entries if raw.position == position]
-        return Anchor(raw.ms, raw.position, raw.c)
-
-    def remembered(self, *positions: int) -> HighWater:
-        """What a client keeps that has seen these entries."""
-        return HighWater(SPACE_ID, self.generation, tuple(map(self.anchor, positions)))
-
-    def read(
-        self, remembered: HighWater | None = None, entries_max: int = 1_000
-    ) -> list[list[Record]]:
-        """Everything, from the beginning."""
-        return list(read_commits(self.stream, Continuity(remembered), entries_max=entries_max))
-
-    def fails(
-        self, error: type[IntegrityError], position: int | None, match: str | None = None
-    ) -> None:
-        """Check that a reader stops with this very error, in pages of every size."""
-        for entries_max in (1, 2, 3, 1_000):
-            with pytest.raises(error, match=match) as caught:
-                self.read(entries_max=entries_max)
-            assert type(caught.value) is error
-            assert caught.value.position == position
+from engine.reading import Continuity, HighWater, read_commits
+from tests.engine.book import SPACE_ID, START_MS, Book, filler
 
 
 def positions(commits: Sequence[Sequence[Record]]) -> list[int]:
@@ -549,62 +462,3 @@ def test_another_space_under_the_name_is_replaced() -> None:
     with pytest.raises(SpaceReplaced, match=f"{SPACE_ID.hex()}, not {bytes(16).hex()}") as caught:
         book.read(remembered)
     assert "ipledger space forget default" in caught.value.hint
-
-
-class TestResume:
-    """A reader goes on behind its checkpoint, or learns that this is not its stream any more."""
-
-    @staticmethod
-    def checkpoint_at(book: Book, position: int) -> Checkpoint:
-        """Where a reader of whole commits stands that has read up to a position."""
-        continuity = Continuity()
-        for raw in book.stream.read(0, 0, position):
-            continuity.admit(raw)
-        return continuity.checkpoint()
-
-    def test_it_reads_on_what_is_behind_the_checkpoint(self) -> None:
-        """Neither an entry twice nor one too few, and the end is checked as ever."""
-        book = Book(2, 3, 1)
-        checkpoint = self.checkpoint_at(book, 3)
-        continuity = resume(book.stream, checkpoint)
-        pages = list(read_commits(book.stream, continuity))
-        assert [record.position for page in pages for record in page] == [4, 5, 6, 7]
-        assert continuity.checkpoint() == self.checkpoint_at(book, 7)
-
-    def test_a_shorter_stream_is_noticed(self) -> None:
-        """The checkpoint's entry is gone with all behind it."""
-        checkpoint = self.checkpoint_at(Book(2, 3, 1), 7)
-        with pytest.raises(HistoryDiverged, match="position 7 is not the entry"):
-            resume(Book(2, 3).stream, checkpoint)
-
-    def test_another_entry_at_the_checkpoint_is_noticed(self) -> None:
-        """Same position and time, other bytes."""
-        checkpoint = self.checkpoint_at(Book(2, 3, 1), 6)
-        altered = checkpoint._replace(anchor=checkpoint.anchor._replace(c=b"else"))
-        with pytest.raises(HistoryDiverged, match="position 6"):
-            resume(Book(2, 3, 1).stream, altered)
-
-    def test_another_entry_that_is_remembered_is_noticed(self) -> None:
-        """What is remembered from before the checkpoint is compared, too."""
-        book = Book(2, 3, 1)
-        checkpoint = self.checkpoint_at(book, 6)
-        older = self.checkpoint_at(book, 3).anchor._replace(c=b"else")
-        with pytest.raises(HistoryDiverged, match="position 3"):
-            resume(book.stream, checkpoint, HighWater(SPACE_ID, 0, (older,)))
-
-    def test_another_space_is_noticed(self) -> None:
-        """Its name is the same; the checkpoint's id or the remembered one is not."""
-        book = Book(2)
-        checkpoint = self.checkpoint_at(book, 3)
-        with pytest.raises(SpaceReplaced):
-            resume(book.stream, checkpoint._replace(space_id=bytes(16)))
-        with pytest.raises(SpaceReplaced):
-            resume(book.stream, checkpoint, HighWater(bytes(16), 0, ()))
-
-    def test_an_entry_missing_before_the_checkpoint_is_noticed_at_the_end(self) -> None:
-        """It is not read again, but it is counted."""
-        book = Book(2, 3, 1)
-        checkpoint = self.checkpoint_at(book, 6)
-        book.delete(2)
-        with pytest.raises(MissingEntries):
-            list(read_commits(book.stream, resume(book.stream, checkpoint)))
