@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import ipledger
@@ -28,6 +29,7 @@ POOLS: Final = (
 FILLS: Final = (0.0, 50.0, 99.0, 99.9)
 FILLED_MAX: Final = 1 << 24  # of a /64, this many addresses stand for its fill
 TTL_S: Final = 3_600
+TURNS: Final = 100
 
 _number = itertools.count()
 
@@ -64,34 +66,41 @@ def _fill(ledger: Ledger, name: str, percent: float) -> int:
     return taken
 
 
-def _life(options: Options, subnet: str, ips: str, percent: float) -> list[Timing]:
-    """Allocate, renew and release one lease after the other; the fill stays what it is."""
-    ledger = Ledger(Committing(lambda: time.time_ns() // 1_000_000))
-    ledger.apply(ipledger.pool("p", subnet=subnet, ips=[ips]))
-    _fill(ledger, "p", percent)
-    allocate, renew, release = Timing(), Timing(), Timing()
-    steps: list[tuple[Timing, Callable[[str], object]]] = [
-        (allocate, lambda owner: ledger.allocate("p", owner, ttl_s=TTL_S)),
-        (renew, lambda owner: ledger.renew(ledger.state.leases_of(owner)[0].lease_id)),
-        (release, lambda owner: ledger.release(ledger.state.leases_of(owner)[0].lease_id)),
-    ]
-    for _ in range(3 if options.quick else 1_000):
-        owner = f"cluster-1/default/pod-{next(_number)}"
-        for timing, work in steps:
-            timing.take(lambda work=work, owner=owner: work(owner))  # type: ignore[misc]
-    return [timing for timing, _ in steps]
+class _Cell:
+    """One pool at one fill, and what a lease's life costs in it; the fill stays what it is."""
+
+    def __init__(self, where: str, subnet: str, ips: str, percent: float) -> None:
+        self.name = f"in a {where} that is {percent:g} % full"
+        self.ledger = Ledger(Committing(lambda: time.time_ns() // 1_000_000))
+        self.ledger.apply(ipledger.pool("p", subnet=subnet, ips=[ips]))
+        _fill(self.ledger, "p", percent)
+        self.timings = {"allocate": Timing(), "renew": Timing(), "release": Timing()}
+
+    def live(self, times: int) -> None:
+        """Allocate, renew and release one lease after the other."""
+        ledger = self.ledger
+        for _ in range(times):
+            owner = f"cluster-1/default/pod-{next(_number)}"
+            self.timings["allocate"].take(partial(ledger.allocate, "p", owner, ttl_s=TTL_S))
+            lease_id = ledger.state.leases_of(owner)[0].lease_id
+            self.timings["renew"].take(partial(ledger.renew, lease_id))
+            self.timings["release"].take(partial(ledger.release, lease_id))
 
 
 def measure(options: Options, bench: Bench) -> Report:
     """A curve for each command: pools by fills, the slowest beside the fastest."""
     report = Report("life", bench, options)
-    curves: dict[str, list[tuple[str, Timing]]] = {"allocate": [], "renew": [], "release": []}
-    for percent, (width, subnet, ips) in itertools.product(FILLS, POOLS):
-        if options.quick and width == "/8" and percent not in {0.0, 99.9}:
-            continue
-        for what, timing in zip(curves, _life(options, subnet, ips, percent), strict=True):
-            curves[what].append((f"{what} in a {width} that is {percent:g} % full", timing))
-    for rows in curves.values():
+    cells = [
+        _Cell(*pool, percent)
+        for percent, pool in itertools.product(FILLS, POOLS)
+        if not options.quick or pool[0] != "/8" or percent in {0.0, 99.9}
+    ]
+    # In many short turns: the machine's speed drifts by more than the cells differ.
+    for _ in range(1 if options.quick else TURNS):
+        for cell in cells:
+            cell.live(3 if options.quick else 10)
+    for what in cells[0].timings:
+        rows = [(f"{what} {cell.name}", cell.timings[what]) for cell in cells]
         middles = [timing.percentile_s(50) for _, timing in rows]
         sizes = {"slowest_of_fastest_median": round(max(middles) / min(middles), 2)}
         first = rows[0][0]  # an empty /24: every other row is held against it
