@@ -14,7 +14,8 @@
     │   └── SpaceReplaced           integrity    another space id under the same name
     ├── Unavailable                 unavailable  the server cannot be used now; nothing was written
     │   └── ClockSkew               unavailable  server and writer disagree about the time
-    └── UnknownOutcome              unknown      it may have committed: repeat with the command id
+    ├── UnknownOutcome              unknown      it may have committed: repeat with the command id
+    └── ViewDamaged                 unexpected   a local view is not what was written: built anew
 
 Every error says what happened, where, and what to do about it (``hint``). A decision that says
 no returns a `Refusal`; only the outermost shell turns one into an exit code or an exception.
@@ -144,6 +145,10 @@ class UnknownOutcome(LedgerError):
     def __init__(self, message: str, hint: str = "", command_id: str = "") -> None:
         super().__init__(message, hint)
         self.command_id = command_id
+
+
+class ViewDamaged(LedgerError):
+    """A view kept on this machine is not what was written: it is thrown away, and built anew."""
 
 
 class Refused(LedgerError):

@@ -17,17 +17,20 @@ from engine.errors import InvalidInput, LedgerError, Refusal, Refused
 from engine.events import LEVEL, Sealed, SpaceCreated
 from engine.names import check_name
 from engine.placement import Placement
-from engine.reading import Continuity, find_entry
+from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger import operations
 from ipledger.high_water import HighWaterFile
+from ipledger.local import view_path
+from ipledger.opening import Opener
 from ipledger.operation import Operation
 from ipledger.writer import Writer
 from ipledger.writing import Done, Held, Outcome
 from projections.digest import state_digest
 from projections.leases import granted_lease
 from projections.state import LedgerState
+from projections.state_view import StateView
 
 DEFAULT_SPACE: Final = "default"
 TIMEOUT_S: Final = 30.0
@@ -65,8 +68,14 @@ class Ledger:
         timeout_s: float = TIMEOUT_S,
         remember_every_s: float = 1.0,
         revive: Callable[[], None] | None = None,
+        view: StateView | None = None,
+        stays: bool = True,
+        on_progress: Callable[[int], None] | None = None,
     ) -> None:
         """Open `space` on `stream` and read it to its end.
+
+        With `view`, the state is taken from it as far as it goes, and kept for the next process;
+        one that `stays` holds all of it in memory. `on_progress` is told positions meanwhile.
 
         With `memory`, what was seen is remembered on opening and closing and, while changes are
         made, every `remember_every_s` seconds; 0 remembers it before each answer, as a
@@ -83,15 +92,18 @@ class Ledger:
         self._remembered = memory.load() if memory else None
         self._remember_every_s = remember_every_s
         self._next_remember_s = 0.0
-        self.writer = Writer(
-            stream,
-            Continuity(self._remembered),
-            LedgerState(),
-            on_advance=self._advance if memory else None,
-            revive=revive,
-        )
+        opener = Opener(stream, self._remembered, view, stays=stays, on_progress=on_progress)
         try:
-            self.writer.refresh()
+            continuity, state = opener.open()
+            self.writer = Writer(
+                stream,
+                continuity,
+                state,
+                on_advance=self._advance if memory else None,
+                revive=revive,
+                anew=opener.anew,
+            )
+            self._advance(continuity.anchor, state)
         except BaseException:
             stream.close()
             raise
@@ -302,6 +314,8 @@ def connect(
     server: str | None = None,
     remember_every_s: float = 1.0,
     on_start: Callable[[str], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    stays: bool = True,
 ) -> Ledger:
     """Open a ledger.
 
@@ -315,6 +329,9 @@ def connect(
         server: the program to use as embedded server instead of the bundled one.
         remember_every_s: how often the high-water mark is written; 0 for before each answer.
         on_start: told, when this call started the embedded server, in words.
+        on_progress: told the position that was reached, while a long stream is read.
+        stays: False for a process that asks little and ends: it reads of the view that is kept
+            under `home` only what it is asked for.
 
     Raises:
         InvalidInput: the URL or the space cannot be understood.
@@ -351,4 +368,7 @@ def connect(
         timeout_s=timeout_s,
         remember_every_s=remember_every_s,
         revive=revive,
+        view=StateView(view_path(home_path / "views", endpoint, space, "state")),
+        stays=stays,
+        on_progress=on_progress,
     )

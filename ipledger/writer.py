@@ -18,7 +18,13 @@ from typing import Final
 
 from engine.commands import Claim, Command
 from engine.entry import Anchor
-from engine.errors import IntegrityError, LedgerError, Unavailable, UnknownOutcome
+from engine.errors import (
+    IntegrityError,
+    LedgerError,
+    Unavailable,
+    UnknownOutcome,
+    ViewDamaged,
+)
 from engine.reading import Continuity, read_commits
 from engine.stream import Stream, trouble
 from engine.wire import decode_entry
@@ -42,6 +48,7 @@ class Writer:
         *,
         on_advance: Callable[[Anchor, LedgerState], None] | None = None,
         revive: Callable[[], None] | None = None,
+        anew: Callable[[], tuple[Continuity, LedgerState]] | None = None,
     ) -> None:
         """Write to `stream` on top of `state`.
 
@@ -51,13 +58,17 @@ class Writer:
             state: the fold of what has been read.
             on_advance: told the high-water mark before any answer that rests on it.
             revive: called before reconnecting to a server that is gone (an embedded one).
+            anew: the fold of the whole stream, for when the local view turns out to be damaged.
         """
         self.stream = stream
         self.state = state
         self.continuity = continuity
-        self._protocol = Protocol(state, continuity, os.urandom, lane=os.urandom(1)[0] / 256)
+        self._lane = os.urandom(1)[0] / 256
+        self._protocol = Protocol(state, continuity, os.urandom, lane=self._lane)
         self._on_advance = on_advance
         self._revive = revive
+        self._anew = anew
+        self.has_appended = False  # since it was made; then a command is not just done again
         self._queue: deque[Call] = deque()
         self._lead = Lock()
         self._broken: LedgerError | None = None
@@ -160,6 +171,8 @@ class Writer:
                 self._append(batch)
             else:
                 self._queue.extendleft(reversed(batch.left))
+        except ViewDamaged as error:
+            self._go_on_anew(calls, error)
         except LedgerError as error:
             if isinstance(error, IntegrityError):
                 self._broken = error  # what we know cannot be trusted any more
@@ -170,6 +183,33 @@ class Writer:
             self._broken = failed
             self._fail([call for call in calls if call.outcome is None], failed)
             raise
+
+    def _go_on_anew(self, calls: list[Call], error: ViewDamaged) -> None:
+        """Decide the calls that are not answered again, on a state that is folded anew.
+
+        What was carried may stand already: it is found in the stream, and answered from it.
+        """
+        queued = set(map(id, self._queue))
+        again = [c for c in calls if c.outcome is None and id(c) not in queued]
+        for call in again:
+            call.in_doubt = True
+        self._queue.extendleft(reversed(again))
+        try:
+            self._start_anew(error)
+        except LedgerError as failed:
+            if isinstance(failed, IntegrityError):
+                self._broken = failed
+            waiting = list(self._queue)
+            self._queue.clear()
+            self._fail(waiting, failed)
+
+    def _start_anew(self, error: ViewDamaged) -> None:
+        """Fold the whole stream: a part of the state could not be read from the local view."""
+        if self._anew is None:
+            raise error
+        log.warn("building the local view anew", why=error.message)
+        self.continuity, self.state = self._anew()
+        self._protocol = Protocol(self.state, self.continuity, os.urandom, lane=self._lane)
 
     def _check_sound(self) -> None:
         if self._broken is not None:
@@ -193,6 +233,7 @@ class Writer:
         carried = [member.call for member in batch.members]
         calls = [*carried, *batch.waiting, *batch.left]
         try:
+            self.has_appended = self.has_appended or bool(batch.proposals)
             reply = self.stream.append(anchor, self.continuity.voided, now_ms, batch.proposals)
         except (UnknownOutcome, Unavailable) as error:
             if isinstance(error, UnknownOutcome):
@@ -250,8 +291,11 @@ class Writer:
 
     @seldom_collecting()
     def _catch_up(self) -> None:
-        for records in read_commits(self.stream, self.continuity):
-            self.state.apply_all(records)
+        try:
+            for records in read_commits(self.stream, self.continuity):
+                self.state.apply_all(records)
+        except ViewDamaged as error:
+            self._start_anew(error)
 
     def _tell_advance(self) -> None:
         if self._on_advance is not None:

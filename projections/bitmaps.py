@@ -11,7 +11,7 @@ answer would take a walk over the whole set, the set is first cut down to one bl
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from pyroaring import BitMap, BitMap64
@@ -113,6 +113,10 @@ class NarrowBitmap(BitMap64):
         # A run starts where its predecessor is missing and ends where its successor is.
         lows, highs = self - self.shift(1), self - self.shift(-1)
         return zip(lows, highs, strict=True)
+
+    def chunks(self) -> list[tuple[int, bytes]]:
+        """What is held, as `bitmap_of` reads it: the number of each chunk, and its bits."""
+        return [(0, self.serialize())] if self else []
 
     def _is_full(self, start: int, end: int) -> bool:
         """Tell whether all numbers from `start` to before `end` are held."""
@@ -269,6 +273,22 @@ class WideBitmap:
         if pending is not None:
             yield pending
 
+    def __len__(self) -> int:
+        """How many numbers are held; a chunk that is full has more than `len` can tell of."""
+        return sum(map(len, self._chunks.values()))
+
+    def chunks(self) -> list[tuple[int, bytes]]:
+        """As `NarrowBitmap.chunks`."""
+        return [(number, self._chunks[number].serialize()) for number in self._numbers]
+
+    @classmethod
+    def of_chunks(cls, chunks: Iterable[tuple[int, bytes]]) -> WideBitmap:
+        """What `chunks` wrote."""
+        bitmap = cls()
+        for number, bits in chunks:
+            bitmap._chunk(number).__ior__(BitMap64.deserialize(bits))
+        return bitmap
+
     def _chunk(self, number: int) -> NarrowBitmap:
         """Return a chunk to put something in."""
         chunk = self._chunks.get(number)
@@ -290,6 +310,13 @@ class WideBitmap:
 
 
 Bitmap: TypeAlias = NarrowBitmap | WideBitmap
+
+
+def bitmap_of(chunks: Sequence[tuple[int, bytes]]) -> Bitmap:
+    """What `chunks` of either kind wrote."""
+    if any(number for number, _ in chunks):
+        return WideBitmap.of_chunks(chunks)
+    return NarrowBitmap(BitMap64.deserialize(chunks[0][1]) if chunks else ())
 
 
 def next_held(bitmap: Bitmap | BitMap, start: int) -> int | None:

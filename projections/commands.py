@@ -7,9 +7,11 @@ agree on it.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from collections.abc import MutableMapping
+from typing import Any, Final, NamedTuple
 
 from engine.entry import Record
+from projections.pages import Paged, PageSink, PageSource, keep_table
 
 SCHEMA_VERSION = 1
 WINDOW_POSITIONS: Final = 100_000
@@ -31,8 +33,9 @@ class CommandWindow:
     def __init__(self) -> None:
         # Bytes and plain tuples only: the garbage collector lets go of what it finds to hold
         # neither, while it would visit 100,000 named tuples again and again.
-        self._by_key: dict[bytes, tuple[int, int, int, bytes]] = {}
+        self._by_key: MutableMapping[bytes, tuple[int, int, int, bytes]] = {}
         self._order: deque[bytes] = deque()
+        self._newest = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -40,18 +43,48 @@ class CommandWindow:
     def get(self, key: bytes, step: int = 0) -> Remembered | None:
         """The commit that the command made, if it lies in the window."""
         found = self._by_key.get(key + step.to_bytes(_STEP_BYTES))
-        return None if found is None else Remembered._make(found)
+        if found is None or found[0] <= self._newest - WINDOW_POSITIONS:
+            return None
+        return Remembered._make(found)
 
     def fold(self, record: Record) -> None:
         """Remember the commit that begins with `record`; forget what left the window."""
         position, commit = record.position, record.commit
+        self._newest = position
         if commit.part == 0:
             header = record.header
             key = header.command + header.step.to_bytes(_STEP_BYTES)
-            if key in self._by_key:  # twice in one window: no writer of ours does that
+            if key in self._by_key and key in self._order:  # no writer of ours does that
                 self._order.remove(key)
             self._by_key[key] = (position, record.ms, commit.parts, commit.request_hash)
             self._order.append(key)
         oldest = position - WINDOW_POSITIONS
         while self._order and self._by_key[self._order[0]][0] <= oldest:
             del self._by_key[self._order.popleft()]
+
+    def keep(self, sink: PageSink) -> dict[str, Any]:
+        """Write the window; return what it takes to show it again."""
+        if isinstance(self._by_key, Paged) and len(self._by_key) > 2 * WINDOW_POSITIONS:
+            oldest = self._newest - WINDOW_POSITIONS
+            self._by_key = {key: at for key, at in self._by_key.items() if at[0] > oldest}
+        return {"by_key": keep_table(sink, "command", self._by_key), "newest": self._newest}
+
+    def read_all(self) -> None:
+        """Hold everything in memory."""
+        if isinstance(self._by_key, Paged):
+            oldest = self._newest - WINDOW_POSITIONS
+            inside = sorted((at, key) for key, at in self._by_key.items() if at[0] > oldest)
+            self._by_key = {key: at for at, key in inside}
+            self._order = deque(self._by_key)
+
+    @classmethod
+    def kept(cls, source: PageSource, told: dict[str, Any]) -> CommandWindow:
+        """Show the window that `keep` wrote.
+
+        What was in it then and leaves it now stays in its page until the table is kept anew: it
+        is not found any more, and there is no need to read the page for that.
+        """
+        window = cls()
+        window._by_key = Paged(source, "command", *told["by_key"])
+        window._newest = told["newest"]
+        return window

@@ -7,6 +7,7 @@ event, so it is never in a digest.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from engine.addresses import RangeSet
@@ -64,6 +65,14 @@ class Cooling:
             del self._ready_ms[first.value]
             rested.append(first.value)
         return rested
+
+    @classmethod
+    def of(cls, resting: Iterable[tuple[int, int]]) -> Cooling:
+        """The addresses that rest: until when, and which."""
+        cooling = cls()
+        for ready_ms, value in resting:
+            cooling.add(value, ready_ms)
+        return cooling
 
     def all(self) -> list[Resting]:
         """Everything that rests, the longest idle first."""

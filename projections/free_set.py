@@ -15,13 +15,21 @@ are worked out from the open ranges and the taken bitmap and never change an ans
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pyroaring import BitMap
 
 from engine.addresses import BITS, Family, RangeSet
-from projections.bitmaps import BLOCK_SIZE, CHUNK_SIZE, Bitmap, NarrowBitmap, WideBitmap, next_held
+from projections.bitmaps import (
+    BLOCK_SIZE,
+    CHUNK_SIZE,
+    Bitmap,
+    NarrowBitmap,
+    WideBitmap,
+    bitmap_of,
+    next_held,
+)
 
 # Taking a range costs by its bits. Anything larger is a matter for ranges, not for bitmaps.
 RANGE_SIZE_MAX = 1 << 20
@@ -79,6 +87,20 @@ class FreeSet:
         self._taken_in_closed = self._taken_outside = self._free = self._frontier = 0
         self._effective = self._open = RangeSet(family)
         self._lay_out(effective, effective & closed)
+
+    def chunks(self) -> list[tuple[int, bytes]]:
+        """What is taken, as `restored` reads it."""
+        return self._taken.chunks()
+
+    def take_chunks(self, chunks: Sequence[tuple[int, bytes]]) -> None:
+        """Take what `chunks` told, of a set of which nothing is taken."""
+        self._taken = bitmap_of(chunks)
+        self._forget_holes()
+        self._taken_outside = len(self._taken)  # and so is all of it, until it is laid out
+        effective, self._effective = self._effective, RangeSet(self._effective.family)
+        self._open = self._effective
+        self._free = 0
+        self._lay_out(effective, self._closed)
 
     def reshape(self, effective: RangeSet, closed: RangeSet) -> None:
         """Change the pool's addresses, or what of them is closed. What is taken stays taken."""

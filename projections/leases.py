@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from pyroaring import BitMap64
@@ -12,9 +12,19 @@ from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import ConflictReported, LeaseEnded, LeaseGranted, LeaseRenewed
 from engine.facts import Lease, Report
-from projections.due import Due
+from projections.due import Due, Entry
+from projections.pages import (
+    Paged,
+    PagedBits,
+    PageSink,
+    PageSource,
+    keep_table,
+    masks_of,
+)
 
 SCHEMA_VERSION = 1
+_DUE_SPARE = 1_024
+_DUE_PARTS_MAX = 64
 
 
 def granted_lease(record: Record, event: LeaseGranted) -> Lease:
@@ -46,22 +56,25 @@ class Leases:
         # Plain tuples, with the fields of a `Lease`: the garbage collector lets go of a tuple that
         # it finds to hold no container, but visits named tuples again and again (a third of the
         # time of a replay).
-        self._by_id: dict[int, tuple[Any, ...]] = {}
-        self._by_address: dict[Address, int] = {}
+        self._by_id: MutableMapping[int, tuple[Any, ...]] = {}
+        self._by_address: MutableMapping[Address, int] = {}
         # Most owners hold one lease; a tuple is made only for those that hold more.
-        self._by_owner: dict[str, int | tuple[int, ...]] = {}
+        self._by_owner: MutableMapping[str, int | tuple[int, ...]] = {}
         self._in_pool: dict[int, int] = {}
-        self._ended = BitMap64()
+        self._ended: BitMap64 | PagedBits = BitMap64()
         self._due: dict[int, Due] = {}  # by pool
+        self._due_parts: dict[int, int] = {}  # by pool: in how many parts it was kept
         self._reports: dict[int, Report] = {}
         # Of addresses that nobody holds now: a late report must not begin before it.
-        self._last_end_ms: dict[Address, int] = {}
+        self._last_end_ms: MutableMapping[Address, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[Lease]:
         """All active leases, by id."""
+        if isinstance(self._by_id, Paged):
+            return (Lease._make(self._by_id[lease_id]) for lease_id in sorted(self._by_id))
         return map(Lease._make, self._by_id.values())
 
     def get(self, lease_id: int) -> Lease | None:
@@ -162,8 +175,13 @@ class Leases:
 
     def _await_end(self, lease: Lease) -> None:
         if lease.expires_at_ms is not None:
-            due = self._due.setdefault(lease.pool_id, Due())
+            due = self._due.get(lease.pool_id)
+            if due is None:
+                due = self._due[lease.pool_id] = Due()
             due.add(lease.expires_at_ms, lease.lease_id)
+            # Each renewal leaves one that is void behind.
+            if len(due) > _DUE_SPARE and len(due) > 4 * self.in_pool(lease.pool_id):
+                due.drop_void(self._expires_at)
 
     def _of_event(self, event: LeaseEnded | LeaseRenewed | ConflictReported) -> Lease:
         """The active lease that an event speaks of."""
@@ -195,6 +213,76 @@ class Leases:
     def _owner_ids(self, owner: str) -> tuple[int, ...]:
         found = self._by_owner[owner]
         return (found,) if isinstance(found, int) else found
+
+    # --- being kept in pages ---
+
+    def keep(self, sink: PageSink) -> dict[str, Any]:
+        """Write the tables; return what is small, and what it takes to show them again."""
+        ended = self._ended
+        masks = ended.masks if isinstance(ended, PagedBits) else masks_of(ended)
+        for pool_id, due in self._due.items():
+            self._keep_due(sink, pool_id, due)
+        return {
+            "by_id": keep_table(sink, "lease", self._by_id),
+            "by_address": keep_table(sink, "address", self._by_address),
+            "by_owner": keep_table(sink, "owner", self._by_owner),
+            "last_end": keep_table(sink, "last_end", self._last_end_ms),
+            "ended": keep_table(sink, "ended", masks),
+            "in_pool": tuple(self._in_pool.items()),
+            "due": tuple(self._due_parts.items()),
+            "reports": tuple((lease, *report) for lease, report in self._reports.items()),
+        }
+
+    def _keep_due(self, sink: PageSink, pool_id: int, due: Due) -> None:
+        """Write what falls due in a pool; what was not looked at stays as it was kept."""
+        parts = self._due_parts.get(pool_id, 0)
+        if parts >= _DUE_PARTS_MAX:
+            due.until(0, 1, self._expires_at)  # looks at everything
+        entries, complete = due.added()
+        if complete:
+            for part in range(parts):
+                sink.drop("due", pool_id * _DUE_PARTS_MAX + part)
+            parts = 0
+        elif not entries:
+            return
+        sink.put("due", pool_id * _DUE_PARTS_MAX + parts, tuple(entries))
+        self._due_parts[pool_id] = parts + 1
+
+    def read_all(self) -> None:
+        """Hold everything in memory."""
+        if not isinstance(self._by_id, Paged):
+            return
+        self._by_id = dict(sorted(self._by_id.items()))
+        self._by_address = dict(self._by_address)
+        self._by_owner = dict(self._by_owner)
+        self._last_end_ms = dict(self._last_end_ms)
+        assert isinstance(self._ended, PagedBits), "all tables are kept alike"
+        self._ended = BitMap64(self._ended)
+        for due in self._due.values():
+            due.until(0, 1, self._expires_at)
+
+    @classmethod
+    def kept(cls, source: PageSource, told: dict[str, Any]) -> Leases:
+        """Show the tables that `keep` wrote."""
+
+        def due_of(pool_id: int, parts: int) -> Due:
+            def rest() -> list[Entry]:
+                numbers = range(pool_id * _DUE_PARTS_MAX, pool_id * _DUE_PARTS_MAX + parts)
+                return [entry for number in numbers for entry in source.read("due", number)]
+
+            return Due(rest)
+
+        leases = cls()
+        leases._by_id = Paged(source, "lease", *told["by_id"])
+        leases._by_address = Paged(source, "address", *told["by_address"])
+        leases._by_owner = Paged(source, "owner", *told["by_owner"])
+        leases._last_end_ms = Paged(source, "last_end", *told["last_end"])
+        leases._ended = PagedBits(Paged(source, "ended", *told["ended"]))
+        leases._in_pool = dict(told["in_pool"])
+        leases._due_parts = dict(told["due"])
+        leases._due = {pool_id: due_of(pool_id, parts) for pool_id, parts in told["due"]}
+        leases._reports = {lease: Report(*report) for lease, *report in told["reports"]}
+        return leases
 
 
 def _expiry(lease: Lease) -> tuple[int, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import Any
 
 from engine.addresses import BITS, Address, Family, RangeSet, family_of, to_int
+from engine.decide_config import pool_event
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import PoolCreated, PoolDeleted, PoolUpdated
@@ -12,6 +15,7 @@ from engine.facts import Counts, Lease, Pool
 from engine.model import PoolSpec
 from projections.cooling import Cooling
 from projections.free_set import FreeSet
+from projections.pages import PageSink, PageSource
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 from projections.unpack import unpack_pool
@@ -22,16 +26,63 @@ SCHEMA_VERSION = 1
 class _Entry:
     """A pool with its free set and its resting addresses.
 
-    ``seen`` is the state of the reservations and quarantines that the free set was laid out for.
+    ``seen`` is the state of the reservations and quarantines that the free set was laid out for,
+    ``ready_ms`` a time before which nothing in it has rested. A pool that was kept is `asleep`
+    until one of its addresses is asked for.
     """
 
-    __slots__ = ("cooling", "free", "pool", "seen")
+    __slots__ = ("_cooling", "_free", "_wake", "pool", "ready_ms", "seen")
 
-    def __init__(self, pool: Pool, free: FreeSet, seen: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        free: FreeSet | None,
+        seen: tuple[int, int],
+        wake: Callable[[Pool], tuple[FreeSet, Cooling]] | None = None,
+    ) -> None:
         self.pool = pool
-        self.free = free
-        self.cooling = Cooling()
         self.seen = seen
+        self.ready_ms: float = 0
+        self._free = free
+        self._cooling = Cooling() if wake is None else None
+        self._wake = wake
+
+    @property
+    def asleep(self) -> bool:
+        """Whether its addresses are as they were kept, and were not looked at."""
+        return self._free is None
+
+    @property
+    def free(self) -> FreeSet:
+        """What may be given out."""
+        if self._free is None:
+            self._awake()
+            assert self._free is not None, "it is awake"
+        return self._free
+
+    @property
+    def cooling(self) -> Cooling:
+        """What rests."""
+        if self._cooling is None:
+            self._awake()
+            assert self._cooling is not None, "it is awake"
+        return self._cooling
+
+    def _awake(self) -> None:
+        assert self._wake is not None, "a pool that was not kept never sleeps"
+        self._free, self._cooling = self._wake(self.pool)
+
+    def rest(self, value: int, ready_ms: int) -> None:
+        """Let an address rest."""
+        self.cooling.add(value, ready_ms)
+        self.ready_ms = min(self.ready_ms, ready_ms)
+
+    def take_rested(self, now_ms: int) -> None:
+        """Return what has rested by `now_ms` to the free ones."""
+        for value in self.cooling.take_rested(now_ms):
+            self.free.give_back(value)
+        first = self.cooling.first()
+        self.ready_ms = inf if first is None else first.ready_ms
 
 
 class Pools:
@@ -120,10 +171,10 @@ class Pools:
         """Return what has rested by `now_ms` to the free ones."""
         for pool_id in list(self._resting):
             entry = self._by_id[pool_id]
-            for value in entry.cooling.take_rested(now_ms):
-                entry.free.give_back(value)
-            if not entry.cooling:
-                self._resting.discard(pool_id)
+            if now_ms >= entry.ready_ms:
+                entry.take_rested(now_ms)
+                if not entry.cooling:
+                    self._resting.discard(pool_id)
         for key in [key for key, ready_ms in self._homeless.items() if ready_ms <= now_ms]:
             del self._homeless[key]
 
@@ -138,7 +189,7 @@ class Pools:
                 self._homeless[family, resting.value] = resting.ready_ms
         for key in [k for k in self._homeless if k[0] == family and k[1] in pool.effective]:
             entry.free.take(key[1])
-            entry.cooling.add(key[1], self._homeless.pop(key))
+            entry.rest(key[1], self._homeless.pop(key))
         if entry.cooling:
             self._resting.add(pool.pool_id)
 
@@ -204,7 +255,7 @@ class Pools:
         value = to_int(lease.address)
         ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
         if ready_ms > now_ms:
-            entry.cooling.add(value, ready_ms)  # and stays taken meanwhile
+            entry.rest(value, ready_ms)  # and stays taken meanwhile
             self._resting.add(lease.pool_id)
         else:
             entry.free.give_back(value)
@@ -216,6 +267,75 @@ class Pools:
             self._resting.discard(entry.pool.pool_id)
             for resting in entry.cooling.all():
                 self._homeless[entry.pool.spec.family, resting.value] = resting.ready_ms
+
+    # --- being kept in pages ---
+
+    def keep(self, sink: PageSink) -> dict[str, Any]:
+        """Write the addresses of each pool; return its definition, and what is small."""
+        rows = []
+        for pool_id, entry in self._by_id.items():
+            pool = entry.pool
+            if not entry.asleep:
+                free = self.free(pool_id)  # laid out for what is reserved now
+                resting = tuple((at, _packed(value)) for at, value in entry.cooling.all())
+                sink.put("pool", pool_id, (free.chunks(), resting))
+            ready_ms = None if entry.ready_ms == inf else entry.ready_ms
+            event = tuple(pool_event(pool.name, pool.spec))
+            rows.append((pool_id, pool.terminating, ready_ms, event, pool.spec.labels))
+        return {
+            "pools": tuple(rows),
+            "resting": tuple(self._resting),
+            "just_ended": self._just_ended,
+            "homeless": tuple(
+                (family, _packed(value), ready_ms)
+                for (family, value), ready_ms in self._homeless.items()
+            ),
+        }
+
+    def read_all(self) -> None:
+        """Hold everything in memory."""
+        for pool_id in self._by_id:
+            self.free(pool_id)
+
+    @classmethod
+    def kept(
+        cls,
+        source: PageSource,
+        told: dict[str, Any],
+        reservations: Reservations,
+        quarantines: Quarantines,
+    ) -> Pools:
+        """Show the pools that `keep` wrote."""
+        pools = cls(reservations, quarantines)
+
+        def wake(pool: Pool) -> tuple[FreeSet, Cooling]:
+            chunks, resting = source.read("pool", pool.pool_id)
+            spec = pool.spec
+            closed = pools._closed(spec.family)
+            subnet_first = spec.subnet.first
+            free = FreeSet(subnet_first, spec.family, pool.effective, closed)
+            free.take_chunks(chunks)
+            return free, Cooling.of((at, int.from_bytes(value)) for at, value in resting)
+
+        for pool_id, terminating, ready_ms, fields, labels in told["pools"]:
+            event = PoolCreated(*fields)
+            spec = unpack_pool(event, labels)
+            pool = Pool(pool_id, event.name, spec, spec.effective(), terminating)
+            entry = _Entry(pool, None, pools._changes(spec.family), wake)
+            entry.ready_ms = inf if ready_ms is None else ready_ms
+            pools._by_name[pool.name] = pools._by_id[pool_id] = entry
+        pools._resting = set(told["resting"])
+        pools._just_ended = told["just_ended"]
+        pools._homeless = {
+            (family, int.from_bytes(value)): ready_ms
+            for family, value, ready_ms in told["homeless"]
+        }
+        return pools
+
+
+def _packed(value: int) -> bytes:
+    """An address of either family as a page can hold it: msgpack's numbers end at 64 bits."""
+    return value.to_bytes(16)
 
 
 def _checked(name: str, spec: PoolSpec) -> PoolSpec:

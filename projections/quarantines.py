@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from engine.addresses import Address, Family, RangeSet, family_of, to_int
+from engine.decide_config import pack_ranges
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import Quarantined, QuarantineEnded
@@ -45,6 +47,22 @@ class Quarantines:
         found = [q for q in self if q.ends_at_ms is not None and q.ends_at_ms <= now_ms]
         found.sort(key=lambda q: (q.ends_at_ms, q.quarantine_id))
         return found[:limit]
+
+    def keep(self) -> tuple[tuple[Any, ...], ...]:
+        """All of them as plain values."""
+        return tuple(
+            (q.quarantine_id, q.ips.family, pack_ranges(q.ips), *q[2:]) for q in self
+        )  # fmt: skip
+
+    @classmethod
+    def kept(cls, rows: tuple[tuple[Any, ...], ...]) -> Quarantines:
+        """What `keep` gave."""
+        quarantines = cls()
+        for quarantine_id, family, packed, *rest in rows:
+            ips = unpack_ranges(packed, family)
+            quarantines._by_id[quarantine_id] = Quarantine(quarantine_id, ips, *rest)
+            quarantines._closed[family] |= ips
+        return quarantines
 
     def begin(self, record: Record, event: Quarantined) -> None:
         """Fold a beginning: the position is the quarantine's id."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from engine.addresses import Address, Family, RangeSet, family_of, to_int
+from engine.decide_config import reservation_event
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import ReservationCreated, ReservationDeleted, ReservationUpdated
@@ -73,6 +74,30 @@ class Reservations:
             if spec.ips.family == family:
                 ranges |= spec.ips
         return ranges
+
+    def keep(self) -> tuple[tuple[Any, ...], ...]:
+        """All of them as plain values."""
+        rows = []
+        for held in self:
+            spec = held.spec
+            event = reservation_event(held.name, spec)
+            times = (held.created_at_ms, held.defined_at_ms)
+            sealed = (spec.owner, spec.reason, spec.labels)
+            rows.append((held.reservation_id, *times, tuple(event), *sealed))
+        return tuple(rows)
+
+    @classmethod
+    def kept(cls, rows: tuple[tuple[Any, ...], ...]) -> Reservations:
+        """What `keep` gave."""
+        reservations = cls()
+        for reservation_id, created_at_ms, defined_at_ms, fields, owner, reason, labels in rows:
+            event = ReservationCreated(*fields)
+            ips = unpack_ranges(event.ips, 4 if event.family == 4 else 6)
+            spec = ReservationSpec(ips, owner, reason, event.for_s, labels)
+            times = (created_at_ms, defined_at_ms)
+            reservations._names[reservation_id] = event.name
+            reservations._put(Reservation(reservation_id, event.name, spec, *times))
+        return reservations
 
     def create(self, record: Record, event: ReservationCreated) -> None:
         """Fold a creation: the position is the reservation's id."""

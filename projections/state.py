@@ -16,6 +16,7 @@ from engine.facts import Counts, Lease, Pool, Quarantine, Report, Reservation
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
 from projections.leases import Leases
+from projections.pages import PageSink, PageSource
 from projections.pools import Pools
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
@@ -130,6 +131,43 @@ class LedgerState:
     def nth_free(self, pool_id: int, n: int) -> int | None:
         """The free address with exactly `n` free ones below it."""
         return self.pool_table.free(pool_id).nth(n)
+
+    def keep(self, sink: PageSink) -> dict[str, Any]:
+        """Write what is large in pages; return what is small, to be kept beside them."""
+        return {
+            "space": None if self.space is None else tuple(self.space),
+            "generation": self.generation,
+            "position": self.position,
+            "ms": self.ms,
+            "commands": self.commands.keep(sink),
+            "reservations": self.reservation_table.keep(),
+            "quarantines": self.quarantine_table.keep(),
+            "pools": self.pool_table.keep(sink),
+            "leases": self.lease_table.keep(sink),
+        }
+
+    @classmethod
+    def kept(cls, source: PageSource, told: dict[str, Any]) -> LedgerState:
+        """The state that `keep` wrote; its pages are read when they are asked for."""
+        state = cls()
+        state.space = None if told["space"] is None else ev.SpaceCreated(*told["space"])
+        state.generation = told["generation"]
+        state.position = told["position"]
+        state.ms = told["ms"]
+        state.commands = CommandWindow.kept(source, told["commands"])
+        state.reservation_table = Reservations.kept(told["reservations"])
+        state.quarantine_table = Quarantines.kept(told["quarantines"])
+        state.pool_table = Pools.kept(
+            source, told["pools"], state.reservation_table, state.quarantine_table
+        )
+        state.lease_table = Leases.kept(source, told["leases"])
+        return state
+
+    def read_all(self) -> None:
+        """Read the pages that were not asked for yet; afterwards all of it is in memory."""
+        self.commands.read_all()
+        self.pool_table.read_all()
+        self.lease_table.read_all()
 
     def advance(self, now_ms: int) -> None:
         """Show the state as of a time behind its last event: what has rested by then is free.

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engine.errors import EXIT_CODES, LedgerError
+from engine.errors import EXIT_CODES, LedgerError, ViewDamaged
 from ipledger import __version__
 from ipledger.cli.settings import Settings, options, output_asked
 from ipledger.cli.show import error_text
@@ -101,6 +101,12 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    except ViewDamaged as error:
+        # It is forgotten by now. Who has only read reads again; a change is not just repeated.
+        if settings.opened is None or not settings.opened.writer.has_appended:
+            return run(arguments)
+        _tell(error.kind, error.message, error.hint, arguments)
+        return EXIT_CODES[error.kind]
     except LedgerError as error:
         _tell(error.kind, error.message, _in_space(error.hint, settings.space), arguments)
         return EXIT_CODES[error.kind]

@@ -36,6 +36,7 @@ class Settings:
         self.reason: str | None = None
         self.command_id: str | None = None
         self.timeout: str = "30s"
+        self.opened: Ledger | None = None
 
     @property
     def home(self) -> Path:
@@ -83,7 +84,7 @@ class Settings:
         """
         from ipledger.ledger import connect
 
-        return connect(
+        self.opened = connect(
             self.url,
             self.space,
             home=self.home,
@@ -93,7 +94,9 @@ class Settings:
             server=self.server,
             remember_every_s=0,
             on_start=_tell_started,
+            stays=False,
         )
+        return self.opened
 
     def claims(self) -> dict[str, Any]:
         """The arguments that every operation takes about who asks and why."""
