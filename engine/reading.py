@@ -227,7 +227,7 @@ def resume(
         if remembered:
             _check_same_space(begins, remembered.space_id)
     older = remembered.anchors if remembered else ()
-    for anchor in (*(a for a in older if a.position < checkpoint.position), checkpoint.anchor):
+    for anchor in (*(a for a in older if a.position <= checkpoint.position), checkpoint.anchor):
         found = stream.read(anchor.ms, anchor.position - 1, 1)
         if not found or (found[0].ms, found[0].position, found[0].c) != anchor:
             message = f"position {anchor.position} is not the entry that was seen there before"

@@ -191,8 +191,6 @@ class Writer:
         """
         queued = set(map(id, self._queue))
         again = [c for c in calls if c.outcome is None and id(c) not in queued]
-        for call in again:
-            call.in_doubt = True
         self._queue.extendleft(reversed(again))
         try:
             self._start_anew(error)
@@ -249,7 +247,12 @@ class Writer:
         if reply.status != "ok":
             raise trouble(reply.status, reply.detail, anchor, now_ms)
         self._server_ahead_ms = reply.ms - now_ms
-        settled = self._protocol.settle(batch, reply)
+        try:
+            settled = self._protocol.settle(batch, reply)
+        except ViewDamaged:
+            for call in carried:
+                call.in_doubt = True
+            raise
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
         self._answer(settled.answers)

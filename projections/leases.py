@@ -115,7 +115,7 @@ class Leases:
     def due_in(self, pool_id: int, now_ms: int, limit: int) -> list[Lease]:
         """The active leases of a pool past their time, the longest overdue first."""
         due = self._due.get(pool_id)
-        ids = due.until(now_ms, limit, self._expires_at) if due else ()
+        ids = () if due is None else due.until(now_ms, limit, self._expires_at)
         return [Lease._make(self._by_id[lease_id]) for lease_id in ids]
 
     def _expires_at(self, at_ms: int, lease_id: int) -> bool:

@@ -7,11 +7,12 @@ what it has read and no more, so that a test can say exactly who was late.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
 from random import Random
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from engine import tags
 from engine.addresses import Address, Subnet, from_int, parse_address, parse_subnet
@@ -41,6 +42,7 @@ from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger.writing import Batch, Call, Done, Held, Outcome, Protocol, Recall
 from projections.digest import state_digest
 from projections.leases import granted_lease
+from projections.pages import pack_page, unpack_page
 from projections.state import LedgerState
 
 START_MS: Final = 1_700_000_000_000
@@ -126,6 +128,32 @@ def _lone_commit() -> Commit:
 
 
 # ----------------------------------------------------------------------------------------- ledger
+
+
+class MemoryPages:
+    """Where a state is kept, as a file would keep it; ``read_of`` counts the pages by table."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, int], bytes] = {}
+        self.read_of: Counter[str] = Counter()
+
+    def put(self, table: str, number: int, value: object) -> None:
+        """See `projections.pages.PageSink`."""
+        self.stored[table, number] = pack_page(table, number, value)
+
+    def drop(self, table: str, number: int) -> None:
+        """See `projections.pages.PageSink`."""
+        self.stored.pop((table, number), None)
+
+    def read(self, table: str, number: int) -> Any:
+        """See `projections.pages.PageSource`."""
+        self.read_of[table] += 1
+        return unpack_page(table, number, self.stored.get((table, number)))
+
+    def taken_up(self, state: LedgerState) -> LedgerState:
+        """The state after it was kept, and read from what was kept."""
+        self.put("about", 0, state.keep(self))
+        return LedgerState.kept(self, self.read("about", 0))
 
 
 class Clock:
@@ -255,6 +283,11 @@ class TestLedger:
         """Read what others wrote."""
         for records in read_commits(self.stream, self.continuity):
             self.state.apply_all(records)
+
+    def take_up(self, pages: MemoryPages) -> None:
+        """Go on from what a later process would read of the state, kept in `pages`."""
+        self.state = pages.taken_up(self.state)
+        self.protocol = Protocol(self.state, self.continuity, self._random.randbytes)
 
     # -------------------------------------------------------------------------------- what there is
 

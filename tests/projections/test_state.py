@@ -35,7 +35,7 @@ from engine.errors import Refusal
 from engine.model import PoolSpec, ReservationSpec
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
-from tests.builders import START_MS, TestLedger, ended, granted
+from tests.builders import START_MS, MemoryPages, TestLedger, ended, granted
 from tests.projections.naive_ledger import Answer, NaiveLedger, NaivePool, members
 
 # Sixteen addresses a family, and two blocks within one another, so that every rule is met often.
@@ -164,6 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model = NaiveLedger(START_MS)
         self.last: tuple[Command, str, Done] | None = None
         self.count = 0
+        self.pages = MemoryPages()
 
     @initialize(made=st.tuples(pools("a"), pools("b"), pools("c")))
     def begin(self, made: tuple[PutPool, ...]) -> None:
@@ -341,6 +342,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert again.repeated
         assert again.records == outcome.records
         assert self.ledger.stream.head() == before
+
+    @rule(anew=st.booleans())
+    def keep(self, *, anew: bool) -> None:
+        """The state is kept, and the next process goes on from what was kept of it."""
+        if anew:
+            self.ledger.state.read_all()
+            self.pages = MemoryPages()
+        self.ledger.take_up(self.pages)
 
     @rule()
     def replay(self) -> None:
