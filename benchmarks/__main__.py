@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks import allocate, append, life, replay, startup
+from benchmarks import allocate, append, cold, life, replay, startup
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    main(__doc__, [append.measure, allocate.measure, replay.measure, life.measure, startup.measure])
+    main(
+        __doc__,
+        [
+            append.measure,
+            allocate.measure,
+            replay.measure,
+            life.measure,
+            startup.measure,
+            cold.measure,
+        ],
+    )

@@ -11,17 +11,16 @@ costs 0.2 µs against 0.8 µs for a frozen, slotted dataclass (ADR 0004). Each s
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from engine.model import ENDINGS, POLICIES
 from engine.shapes import (
     SECONDS_MAX,
     are_addresses,
-    are_pairs,
+    are_labels,
     are_texts,
-    is_address,
     is_address_of,
+    is_block,
     is_bool,
     is_held,
     is_position,
@@ -219,8 +218,7 @@ class LeaseGranted(NamedTuple):
         """The block has no host bits, and what it supersedes is a position."""
         return (
             is_position(self.pool_id)
-            and is_address(self.address)
-            and is_subnet((self.address, self.prefix_length))
+            and is_block(self.address, self.prefix_length)
             and type(self.interface) is str
             and is_seconds(self.ttl_s)
             and (self.cluster is None or type(self.cluster) is str)
@@ -375,13 +373,15 @@ class Sealed(NamedTuple):
 
     def well_formed(self) -> bool:
         """A 16-byte salt; everything else is text or absent; labels are sorted by key."""
-        salt, owner, uid, labels, *others = self
-        for text in (owner, uid, *others):
-            if text is not None and type(text) is not str:
-                return False
+        salt, owner, uid, labels, actor, reason, command_id, text = self
         return (
             type(salt) is bytes
             and len(salt) == 16
-            and are_pairs(labels)
-            and (not labels or all(before[0] < after[0] for before, after in pairwise(labels)))
+            and (owner is None or type(owner) is str)
+            and (uid is None or type(uid) is str)
+            and (actor is None or type(actor) is str)
+            and (reason is None or type(reason) is str)
+            and (command_id is None or type(command_id) is str)
+            and (text is None or type(text) is str)
+            and (labels == () or are_labels(labels))
         )

@@ -7,11 +7,19 @@ through a stream and hands on whole commits only: a reader never sees half of on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.entry import ORIGIN, Anchor, RawEntry, Record
 from engine.errors import DamagedEntry, HistoryDiverged, MissingEntries, SpaceReplaced, UnknownEvent
-from engine.events import LEVEL, HistoryRestored, LevelRaised, SpaceCreated
+from engine.events import (
+    LEVEL,
+    HistoryRestored,
+    LeaseEnded,
+    LeaseGranted,
+    LeaseRenewed,
+    LevelRaised,
+    SpaceCreated,
+)
 from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Head, Stream
 from engine.wire import decode_entry
 
@@ -105,7 +113,7 @@ class Continuity:
         record = decode_entry(raw)
         self._check_position(record)
         self._check_commit(record)
-        expected = self._expected.pop(raw.position, None)
+        expected = self._expected.pop(raw.position, None) if self._expected else None
         if expected is not None and (expected.ms, expected.c) != (raw.ms, raw.c):
             message = f"position {raw.position} is not the entry that was seen there before"
             raise HistoryDiverged(message, RESTORE_HINT, raw.position)
@@ -142,6 +150,8 @@ class Continuity:
     def _check_position(self, record: Record) -> None:
         position, event = record.position, record.event
         expected = self.anchor.position + 1
+        if type(event) in _ORDINARY and position == expected > 1 and record.ms >= self.anchor.ms:
+            return
         if isinstance(event, HistoryRestored):
             restored = (event.kept, event.void_through, event.generation)
             if restored != (expected - 1, position - 1, self.generation + 1):
@@ -172,7 +182,7 @@ class Continuity:
     def _check_commit(self, record: Record) -> None:
         commit, last = record.commit, self._last
         part = 0
-        if last is not None and not last.commit.ends_here:
+        if last is not None and last.commit.part + 1 != last.commit.parts:
             part = last.commit.part + 1
             if commit[2:6] != last.commit[2:6] or commit.nonce != last.commit.nonce:
                 message = f"the commit before position {record.position} is not whole"
@@ -196,6 +206,10 @@ def _check_same_space(event: SpaceCreated, space_id: bytes) -> None:
         )
         hint = f"if that is right, accept it with `ipledger space forget {event.name}`"
         raise SpaceReplaced(message, hint, 1)
+
+
+# They say nothing about the stream itself, and are nearly all of it.
+_ORDINARY: Final = frozenset({LeaseGranted, LeaseRenewed, LeaseEnded})
 
 
 def _check_level(level: int, position: int) -> None:
@@ -255,9 +269,7 @@ def read_commits(
         )
         raise HistoryDiverged(message, RESTORE_HINT, head.position)
     pending: list[Record] = []
-    while True:
-        anchor = continuity.anchor
-        page = stream.read(anchor.ms, anchor.position, entries_max)
+    for page in _pages(stream, continuity.anchor, head, entries_max):
         pending += admit_all(continuity, page)
         whole = len(pending)
         while whole and not pending[whole - 1].commit.ends_here:
@@ -265,9 +277,27 @@ def read_commits(
         if whole:
             yield pending[:whole]
             pending = pending[whole:]
-        if not page or (continuity.at_commit_end and continuity.anchor.position >= head.position):
+        if continuity.at_commit_end and continuity.anchor.position >= head.position:
             break
     continuity.end(head)
+
+
+def _pages(stream: Stream, after: Anchor, head: Head, entries_max: int) -> Iterator[list[RawEntry]]:
+    """The pages behind an entry, to the end. Of a long stream, the next is on its way already."""
+    ms, position = after.ms, after.position
+    if head.position - position <= 2 * entries_max:
+        while page := stream.read(ms, position, entries_max):
+            yield page
+            ms, position = page[-1].ms, page[-1].position
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="ipledger-reader") as reader:
+        coming = reader.submit(stream.read, ms, position, entries_max)
+        while page := coming.result():
+            ms, position = page[-1].ms, page[-1].position
+            coming = reader.submit(stream.read, ms, position, entries_max)
+            yield page
 
 
 def admit_all(continuity: Continuity, entries: Iterable[RawEntry]) -> list[Record]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 U64_MAX: Final = 2**64 - 1
@@ -40,9 +42,13 @@ def is_address_of(value: object, width: int) -> bool:
 
 def is_subnet(value: object) -> bool:
     """An address and a prefix length, without host bits."""
-    if type(value) is not tuple or len(value) != 2 or not is_address(value[0]):
+    return type(value) is tuple and len(value) == 2 and is_block(*value)
+
+
+def is_block(address: object, length: object) -> bool:
+    """An address and a prefix length, without host bits."""
+    if type(address) is not bytes or len(address) not in {4, 16}:
         return False
-    address, length = value
     bits = len(address) * 8
     if type(length) is not int or not 0 <= length <= bits:
         return False
@@ -84,6 +90,15 @@ def are_pairs(value: object) -> bool:
     return type(value) is tuple and all(are_texts(pair) and len(pair) == 2 for pair in value)
 
 
+@lru_cache(maxsize=1_024)  # the labels of a workload come again with each of its leases
+def are_labels(value: object) -> bool:
+    """Pairs of texts, sorted by their keys, each key once."""
+    if not are_pairs(value):
+        return False
+    assert type(value) is tuple, "pairs come in a tuple"
+    return all(before[0] < after[0] for before, after in pairwise(value))
+
+
 def is_selector(value: object) -> bool:
     """None, or `(match_labels, match_expressions)`."""
     if value is None:
@@ -110,7 +125,7 @@ def is_held(
     return (
         is_position(lease)
         and is_position(pool_id)
-        and is_subnet((address, prefix_length))
+        and is_block(address, prefix_length)
         and type(interface) is str
     )
 

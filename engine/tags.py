@@ -42,6 +42,7 @@ def pool(name: str) -> str:
     return "p" + hash_name(name)
 
 
+@lru_cache(maxsize=1_024)  # as hash_name
 def pool_leases(pool_id: int) -> str:
     """The leases of a pool."""
     return f"n{pool_id:016x}"
@@ -81,9 +82,11 @@ def ranges(which: RangeSet) -> list[str]:
 
 def block(raw: bytes, prefix_length: int) -> str:
     """An address or, with a prefix shorter than the address, the block it begins."""
+    if prefix_length == 32 and len(raw) == 4:
+        return "4" + raw.hex()
     bits = len(raw) * 8
     if prefix_length == bits:
-        return ("4" if bits == 32 else "6") + raw.hex()
+        return "6" + raw.hex()
     first = int.from_bytes(raw)
     return address_range(4 if bits == 32 else 6, first, first + (1 << (bits - prefix_length)) - 1)
 
@@ -114,14 +117,16 @@ def _reservation(_event: object, _sealed: Sealed) -> str:
 
 
 def _granted(event: ev.LeaseGranted, sealed: Sealed) -> str:
-    held = owner(sealed.owner or "", event.interface)
-    return f"{block(event.address, event.prefix_length)} {held} n{event.pool_id:016x}"
+    pool_id, address, prefix_length, interface = event[:4]
+    held = owner(sealed[1] or "", interface)
+    return f"{block(address, prefix_length)} {held} {pool_leases(pool_id)}"
 
 
 def _of_lease(event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported, sealed: Sealed) -> str:
-    held = owner(sealed.owner or "", event.interface)
-    where = block(event.address, event.prefix_length)
-    return f"l{event.lease:016x} {where} {held} n{event.pool_id:016x}"
+    lease_id, pool_id, address, prefix_length, interface = event[:5]
+    where = block(address, prefix_length)
+    held = owner(sealed[1] or "", interface)
+    return f"l{lease_id:016x} {where} {held} {pool_leases(pool_id)}"
 
 
 def _quarantine(event: ev.Quarantined | ev.QuarantineEnded, _sealed: Sealed) -> str:
@@ -161,4 +166,4 @@ _WRITES: Final[dict[type[Any], Callable[[Any, Sealed], str]]] = {
 def written_by(event: Event, sealed: Sealed, header: Header) -> str:
     """All the tags that an entry writes, joined by single spaces in their canonical order."""
     touched = _WRITES[type(event)](event, sealed)
-    return f"{touched} c{header.command.hex()}{header.step:08x}".lstrip()
+    return f"{touched} c{header[0].hex()}{header[1]:08x}".lstrip()

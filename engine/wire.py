@@ -110,6 +110,8 @@ class Registry:
         body = fields[_HEADER_LENGTH:]
         row = self._by_code.get(fields[0])
         version = fields[1]
+        if row is not None and version == row.version:
+            return self._shaped(row, body, header, position), header
         if row is None and fields[0] >= ev.INFORMATIONAL_FROM and _header_well_formed(header):
             return ev.Informational(fields[0], version, body), header
         if row is None or not 1 <= version <= row.version:
@@ -120,12 +122,20 @@ class Registry:
             while version < row.version:
                 body = row.upcasters[version](body)
                 version += 1
+        except (TypeError, ValueError, IndexError):
+            _damaged_shape(row, position)
+        return self._shaped(row, body, header, position), header
+
+    @staticmethod
+    def _shaped(row: EventType, body: tuple[Any, ...], header: Header, position: int) -> Event:
+        """The event of the newest version's fields."""
+        try:
             event: Event = row.made_from(body)
             if event.well_formed() and _header_well_formed(header):
-                return event, header
+                return event
         except (TypeError, ValueError, IndexError):
             pass
-        return _damaged("e", f"the fields of event type {row.code} have a wrong shape", position)
+        return _damaged_shape(row, position)
 
 
 def _header_well_formed(header: Header) -> bool:
@@ -176,6 +186,10 @@ REGISTRY: Final = Registry(
 def _damaged(field: str, why: str, position: int) -> NoReturn:
     message = f"the entry at position {position} is damaged: field {field}: {why}"
     raise DamagedEntry(message, "run `ipledger doctor` to see what can be kept", position)
+
+
+def _damaged_shape(row: EventType, position: int) -> NoReturn:
+    _damaged("e", f"the fields of event type {row.code} have a wrong shape", position)
 
 
 def _unpack(data: bytes, bytes_max: int, field: str, position: int) -> tuple[Any, ...]:

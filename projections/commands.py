@@ -34,7 +34,7 @@ class CommandWindow:
         # Bytes and plain tuples only: the garbage collector lets go of what it finds to hold
         # neither, while it would visit 100,000 named tuples again and again.
         self._by_key: MutableMapping[bytes, tuple[int, int, int, bytes]] = {}
-        self._order: deque[bytes] = deque()
+        self._order: deque[tuple[int, bytes]] = deque()
         self._newest = 0
 
     def __len__(self) -> int:
@@ -54,13 +54,13 @@ class CommandWindow:
         if commit.part == 0:
             header = record.header
             key = header.command + header.step.to_bytes(_STEP_BYTES)
-            if key in self._by_key and key in self._order:  # no writer of ours does that
-                self._order.remove(key)
             self._by_key[key] = (position, record.ms, commit.parts, commit.request_hash)
-            self._order.append(key)
+            self._order.append((position, key))
         oldest = position - WINDOW_POSITIONS
-        while self._order and self._by_key[self._order[0]][0] <= oldest:
-            del self._by_key[self._order.popleft()]
+        while self._order and self._order[0][0] <= oldest:
+            left, key = self._order.popleft()
+            if self._by_key[key][0] == left:  # unless it came again: no writer of ours does that
+                del self._by_key[key]
 
     def keep(self, sink: PageSink) -> dict[str, Any]:
         """Write the window; return what it takes to show it again."""
@@ -75,7 +75,7 @@ class CommandWindow:
             oldest = self._newest - WINDOW_POSITIONS
             inside = sorted((at, key) for key, at in self._by_key.items() if at[0] > oldest)
             self._by_key = {key: at for at, key in inside}
-            self._order = deque(self._by_key)
+            self._order = deque((at[0], key) for at, key in inside)
 
     @classmethod
     def kept(cls, source: PageSource, told: dict[str, Any]) -> CommandWindow:

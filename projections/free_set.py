@@ -112,6 +112,8 @@ class FreeSet:
 
     def take(self, value: int) -> None:
         """Mark an address as taken. It must not be taken already."""
+        if self.take_open(value):
+            return
         offset = value - self._first
         try:
             self._taken.add_checked(offset)
@@ -120,16 +122,25 @@ class FreeSet:
         except OverflowError:  # none of the pool's, or the bitmap would be wide enough
             self._make_room_for(offset)
             self._taken.add_checked(offset)
+        self._count_not_open(value, value, 1)
+
+    def take_open(self, value: int) -> bool:
+        """Mark an address as taken if it is free; False, and nothing is done, if it is not."""
+        offset = value - self._first
         index = bisect_right(self._lows, offset) - 1
         if index < 0 or offset > self._highs[index]:
-            self._count_not_open(value, value, 1)
-            return
+            return False
+        try:
+            self._taken.add_checked(offset)
+        except KeyError:
+            return False
         if offset < self._frontier:
             self._holes.remove(offset)
         self._free -= 1
         free = self._free_in[index] = self._free_in[index] - 1
         if not free:
             self._roomy.remove(index)
+        return True
 
     def give_back(self, value: int) -> None:
         """Mark an address as no longer taken. It must be taken."""

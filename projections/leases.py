@@ -29,24 +29,27 @@ _DUE_PARTS_MAX = 64
 
 def granted_lease(record: Record, event: LeaseGranted) -> Lease:
     """The lease that a grant made, as it was made."""
-    sealed = record.sealed
-    effective_at_ms = record.header.effective_at_ms
-    return Lease(
-        record.position,
-        event.pool_id,
-        Address(event.address),
-        event.prefix_length,
-        sealed.owner or "",
-        event.interface,
-        sealed.uid,
-        sealed.labels,
-        event.cluster,
-        record.ms,
-        record.ms if effective_at_ms is None else effective_at_ms,
-        event.ttl_s,
-        None if event.ttl_s is None else record.ms + event.ttl_s * 1_000,
-        record.position,
+    position, ms, _, sealed, header, _ = record
+    pool_id, address, prefix_length, interface, ttl_s, cluster, *_ = event
+    _, owner, uid, labels, *_ = sealed
+    effective_at_ms = header.effective_at_ms
+    fields = (
+        position,
+        pool_id,
+        address,
+        prefix_length,
+        owner or "",
+        interface,
+        uid,
+        labels,
+        cluster,
+        ms,
+        ms if effective_at_ms is None else effective_at_ms,
+        ttl_s,
+        None if ttl_s is None else ms + ttl_s * 1_000,
+        position,
     )
+    return tuple.__new__(Lease, fields)  # a third of the time of calling it, and millions of them
 
 
 class Leases:

@@ -169,6 +169,8 @@ class Pools:
 
     def advance(self, now_ms: int) -> None:
         """Return what has rested by `now_ms` to the free ones."""
+        if not self._resting and not self._homeless:
+            return
         for pool_id in list(self._resting):
             entry = self._by_id[pool_id]
             if now_ms >= entry.ready_ms:
@@ -230,6 +232,15 @@ class Pools:
         """Fold a grant; the new incarnation of an owner need not wait for its address to rest."""
         entry = self._by_id[lease.pool_id]
         pool, value = entry.pool, to_int(lease.address)
+        bits = BITS[pool.spec.family]
+        if (
+            supersedes is None
+            and lease.prefix_length == bits == 8 * len(lease.address)
+            and not entry.cooling
+            and entry.seen == self._changes(pool.spec.family)
+            and entry.free.take_open(value)
+        ):
+            return  # it is the pool's, and neither reserved nor quarantined
         # The same number is an address in either family, so the family is asked first.
         if family_of(lease.address) != pool.spec.family or value not in pool.effective:
             raise ContradictoryEvent(f"{lease.text} is not of pool {pool.name}")
