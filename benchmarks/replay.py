@@ -9,11 +9,15 @@ import msgpack
 import ipledger
 from benchmarks.bare import caller_of
 from benchmarks.harness import Bench, Figure, Options, Report, Timing, in_turns, main
+from engine.reading import Continuity, read_commits
 from engine.stream import PAGE_ENTRIES, Stream
+from engine.wire import decode_event
 from ipledger import operations, servers
 from ipledger.ledger import Ledger
 from ipledger.operation import Allocated, Operation
+from projections.collector import seldom_collecting
 from projections.digest import state_digest
+from projections.free_sets import FreeSets
 from replay.rebuild import rebuild
 
 if TYPE_CHECKING:
@@ -40,19 +44,31 @@ def _grant(owner: str) -> Operation[Allocated]:
 
 
 class BareReading:
-    """XRANGE page by page, and msgpack of the event alone: nothing is checked, nothing is kept."""
+    """XRANGE page by page, and msgpack of some fields: nothing is checked, nothing is kept."""
 
-    def __init__(self, client: Redis, key: str) -> None:
+    def __init__(self, client: Redis, key: str, *fields: int) -> None:
+        """Unpack the fields of each entry at these indexes of its reply."""
         self._execute = caller_of(client)
         self._key = key
+        self._fields = fields
 
     def __call__(self) -> None:
         """Read everything once."""
         start = b"-"
         while page := self._execute("XRANGE", self._key, start, "+", "COUNT", PAGE_ENTRIES):
-            for _, fields in page:
-                msgpack.unpackb(fields[1], use_list=False)
+            for _, found in page:
+                for at in self._fields:
+                    msgpack.unpackb(found[at], use_list=False)
             start = b"(" + page[-1][0]
+
+
+@seldom_collecting()
+def fold_free_sets(stream: Stream) -> FreeSets:
+    """What may be given out, folded anew."""
+    sets = FreeSets()
+    for records in read_commits(stream, Continuity(decode=decode_event)):
+        sets.apply_all(records)
+    return sets
 
 
 def take_digest(stream: Stream, digest: Timing, expected: str) -> int:
@@ -73,18 +89,26 @@ def measure(options: Options, bench: Bench) -> Report:
         events, expected = ledger.position, ledger.digest()
     # The writer's own state is gone by now: it would weigh on each of the collector's passes.
     del ledger
-    bare, ours, digest = Timing(events), Timing(events), Timing()
+    least, bare, free = Timing(events), Timing(events), Timing(events)
+    ours, digest = Timing(events), Timing()
     leases = take_digest(stream, digest, expected)
     rounds = 2 if options.quick else 5
     in_turns(
         rounds,
-        (bare, BareReading(bench.client, stream.key)),
+        (least, BareReading(bench.client, stream.key, 1)),
+        (bare, BareReading(bench.client, stream.key, 1, 3, 7)),
+        (free, lambda: fold_free_sets(stream)),
         (ours, lambda: rebuild(stream)),
     )
-    name = "XRANGE and unpack of e"
+    sizes = {"events": events, "page": PAGE_ENTRIES}
+    name, least_name = "XRANGE and unpack of e, s and c", "XRANGE and unpack of e alone"
     report.add(
-        Figure(name, bare, sizes={"events": events, "page": PAGE_ENTRIES}),
-        Figure("rebuild: read, decode, check, fold", ours, ceiling=name),
+        Figure(name, bare, sizes=sizes, note="all of an entry that is packed"),
+        Figure("the free sets: read, decode, check, fold", free, ceiling=name),
+        Figure("the whole state: read, decode, check, fold", ours, ceiling=name),
+        Figure(least_name, least, sizes=sizes),
+        Figure("… the free sets beside that", free, ceiling=least_name),
+        Figure("… the whole state beside that", ours, ceiling=least_name),
         Figure("state_digest", digest, sizes={"active_leases": leases}),
     )
     return report

@@ -6,7 +6,7 @@ through a stream and hands on whole commits only: a reader never sees half of on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from engine.entry import ORIGIN, Anchor, RawEntry, Record
@@ -63,8 +63,13 @@ class Checkpoint(NamedTuple):
 class Continuity:
     """What has been read so far, and therefore what must come next."""
 
-    def __init__(self, remembered: HighWater | None = None) -> None:
+    def __init__(
+        self,
+        remembered: HighWater | None = None,
+        decode: Callable[[RawEntry], Record] = decode_entry,
+    ) -> None:
         """Start at the beginning; `remembered` entries are compared as they go by."""
+        self._decode = decode
         self.anchor: Anchor = ORIGIN
         self.space: SpaceCreated | None = None
         self.generation = 0
@@ -110,7 +115,7 @@ class Continuity:
             DamagedEntry: the entry itself is damaged, or out of its place.
             UnknownEvent: this release cannot read it.
         """
-        record = decode_entry(raw)
+        record = self._decode(raw)
         self._check_position(record)
         self._check_commit(record)
         expected = self._expected.pop(raw.position, None) if self._expected else None

@@ -140,7 +140,7 @@ class Leases:
             if lease is not None and lease.pool_id == pool_id:
                 yield lease
 
-    def grant(self, record: Record, event: LeaseGranted) -> Lease:
+    def grant(self, record: Record, event: LeaseGranted) -> None:
         """Fold a grant."""
         lease = granted_lease(record, event)
         if lease.address in self._by_address:
@@ -157,7 +157,6 @@ class Leases:
         self._in_pool[lease.pool_id] = self._in_pool.get(lease.pool_id, 0) + 1
         self._last_end_ms.pop(lease.address, None)
         self._await_end(lease)
-        return lease
 
     def renew(self, record: Record, event: LeaseRenewed) -> None:
         """Fold a renewal: the lease may be expired so much later than this event."""

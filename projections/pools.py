@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
-from engine.addresses import BITS, Address, Family, RangeSet, family_of, to_int
+from engine.addresses import BITS, Address, Family, RangeSet, family_of, format_address
 from engine.decide_config import pool_event
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
-from engine.events import PoolCreated, PoolDeleted, PoolUpdated
-from engine.facts import Counts, Lease, Pool
+from engine.events import LeaseEnded, LeaseGranted, PoolCreated, PoolDeleted, PoolUpdated
+from engine.facts import Counts, Pool
 from engine.model import PoolSpec
 from projections.cooling import Cooling
 from projections.free_set import FreeSet
@@ -31,7 +31,7 @@ class _Entry:
     until one of its addresses is asked for.
     """
 
-    __slots__ = ("_cooling", "_free", "_wake", "pool", "ready_ms", "seen")
+    __slots__ = ("_cooling", "_free", "_wake", "bits", "pool", "ready_ms", "seen")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class _Entry:
         wake: Callable[[Pool], tuple[FreeSet, Cooling]] | None = None,
     ) -> None:
         self.pool = pool
+        self.bits = BITS[pool.spec.family]
         self.seen = seen
         self.ready_ms: float = 0
         self._free = free
@@ -94,7 +95,7 @@ class Pools:
         self._resting: set[int] = set()  # the pools in which anything rests
         # Rest belongs to the address and not to the pool: what rests outside of every pool, with
         # its family, goes to the pool that takes it in.
-        self._just_ended: tuple[int, Address] | None = None
+        self._just_ended: tuple[int, bytes] | None = None
         self._homeless: dict[tuple[Family, int], int] = {}
         self._by_name: dict[str, _Entry] = {}
         self._by_id: dict[int, _Entry] = {}
@@ -228,49 +229,58 @@ class Pools:
         entry.pool = entry.pool._replace(terminating=True)
         self._forget_if_gone(entry, leases)
 
-    def take(self, lease: Lease, supersedes: int | None) -> None:
+    def take(self, event: LeaseGranted) -> None:
         """Fold a grant; the new incarnation of an owner need not wait for its address to rest."""
-        entry = self._by_id[lease.pool_id]
-        pool, value = entry.pool, to_int(lease.address)
-        bits = BITS[pool.spec.family]
+        entry = self._by_id[event.pool_id]
+        address = event.address
+        value = int.from_bytes(address)
         if (
-            supersedes is None
-            and lease.prefix_length == bits == 8 * len(lease.address)
-            and not entry.cooling
-            and entry.seen == self._changes(pool.spec.family)
+            event.supersedes is None
+            and event.prefix_length == entry.bits == 8 * len(address)
+            and event.pool_id not in self._resting
+            and entry.seen == self._changes(entry.pool.spec.family)
             and entry.free.take_open(value)
         ):
             return  # it is the pool's, and neither reserved nor quarantined
+        self._take_with_care(entry, event, Address(address), value)
+
+    def _take_with_care(
+        self, entry: _Entry, event: LeaseGranted, address: Address, value: int
+    ) -> None:
+        """Take what may not be free: a reservation's owner gets its own address, for one."""
+        pool, text = entry.pool, format_address(address)
         # The same number is an address in either family, so the family is asked first.
-        if family_of(lease.address) != pool.spec.family or value not in pool.effective:
-            raise ContradictoryEvent(f"{lease.text} is not of pool {pool.name}")
-        if lease.prefix_length != BITS[pool.spec.family]:
-            raise ContradictoryEvent(f"{lease.text} is a block; format level 1 grants none")
-        if supersedes is not None and self._just_ended == (supersedes, lease.address):
+        if family_of(address) != pool.spec.family or value not in pool.effective:
+            raise ContradictoryEvent(f"{text} is not of pool {pool.name}")
+        if event.prefix_length != entry.bits:
+            message = f"{text}/{event.prefix_length} is a block; format level 1 grants none"
+            raise ContradictoryEvent(message)
+        if event.supersedes is not None and self._just_ended == (event.supersedes, address):
             if value in entry.cooling:
                 entry.cooling.remove(value)  # and it is still marked as taken
                 return
         elif value in entry.cooling:
-            raise ContradictoryEvent(f"{lease.text} is granted while it rests")
+            raise ContradictoryEvent(f"{text} is granted while it rests")
         if value in self._quarantines.closed(pool.spec.family):
-            raise ContradictoryEvent(f"{lease.text} is granted while it is quarantined")
+            raise ContradictoryEvent(f"{text} is granted while it is quarantined")
         entry.free.take(value)
 
-    def give_back(self, lease: Lease, leases_left: int, ended_at_ms: int, now_ms: int) -> None:
+    def give_back(self, event: LeaseEnded, leases_left: int, ended_at_ms: int, now_ms: int) -> None:
         """Fold the end of a lease, in effect at `ended_at_ms`: its address rests, or is free.
 
         A terminating pool goes with its last lease.
         """
-        entry = self._by_id[lease.pool_id]
-        self._just_ended = (lease.lease_id, lease.address)
-        value = to_int(lease.address)
+        entry = self._by_id[event.pool_id]
+        self._just_ended = (event.lease, event.address)
+        value = int.from_bytes(event.address)
         ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
         if ready_ms > now_ms:
             entry.rest(value, ready_ms)  # and stays taken meanwhile
-            self._resting.add(lease.pool_id)
+            self._resting.add(event.pool_id)
         else:
             entry.free.give_back(value)
-        self._forget_if_gone(entry, leases_left)
+        if entry.pool.terminating:
+            self._forget_if_gone(entry, leases_left)
 
     def _forget_if_gone(self, entry: _Entry, leases: int) -> None:
         if entry.pool.terminating and leases == 0:

@@ -15,6 +15,7 @@ from engine.errors import ContradictoryEvent, IntegrityError
 from engine.facts import Counts, Lease, Pool, Quarantine, Report, Reservation
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
+from projections.definitions import DEFINITIONS
 from projections.leases import Leases
 from projections.pages import PageSink, PageSource
 from projections.pools import Pools
@@ -228,32 +229,13 @@ def _history_restored(state: LedgerState, _record: Record, event: ev.HistoryRest
     state.generation = event.generation
 
 
-def _pool_created(state: LedgerState, record: Record, event: ev.PoolCreated) -> None:
-    state.pool_table.create(record, event)
-
-
-def _pool_updated(state: LedgerState, record: Record, event: ev.PoolUpdated) -> None:
-    state.pool_table.update(record, event)
-
-
 def _pool_deleted(state: LedgerState, _record: Record, event: ev.PoolDeleted) -> None:
     state.pool_table.delete(event, state.lease_table.in_pool(event.pool_id))
 
 
-def _reservation_created(state: LedgerState, record: Record, event: ev.ReservationCreated) -> None:
-    state.reservation_table.create(record, event)
-
-
-def _reservation_updated(state: LedgerState, record: Record, event: ev.ReservationUpdated) -> None:
-    state.reservation_table.update(record, event)
-
-
-def _reservation_deleted(state: LedgerState, _record: Record, event: ev.ReservationDeleted) -> None:
-    state.reservation_table.delete(event)
-
-
 def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -> None:
-    state.pool_table.take(state.lease_table.grant(record, event), event.supersedes)
+    state.lease_table.grant(record, event)
+    state.pool_table.take(event)
 
 
 def _lease_renewed(state: LedgerState, record: Record, event: ev.LeaseRenewed) -> None:
@@ -269,15 +251,7 @@ def _lease_ended(state: LedgerState, record: Record, event: ev.LeaseEnded) -> No
     ended_at_ms = record.ms if effective_at_ms is None else effective_at_ms
     lease = state.lease_table.end(event, ended_at_ms)
     left = state.lease_table.in_pool(lease.pool_id)
-    state.pool_table.give_back(lease, left, ended_at_ms, record.ms)
-
-
-def _quarantined(state: LedgerState, record: Record, event: ev.Quarantined) -> None:
-    state.quarantine_table.begin(record, event)
-
-
-def _quarantine_ended(state: LedgerState, _record: Record, event: ev.QuarantineEnded) -> None:
-    state.quarantine_table.end(event)
+    state.pool_table.give_back(event, left, ended_at_ms, record.ms)
 
 
 def _level_raised(state: LedgerState, _record: Record, event: ev.LevelRaised) -> None:
@@ -291,20 +265,14 @@ def _passed_over(_state: LedgerState, _record: Record, _event: ev.Informational)
 
 # The table's key guarantees that each handler is given its own type of event.
 _HANDLERS: Final[dict[type[Any], Callable[[LedgerState, Record, Any], None]]] = {
+    **DEFINITIONS,
     ev.SpaceCreated: _space_created,
     ev.HistoryRestored: _history_restored,
     ev.LevelRaised: _level_raised,
-    ev.PoolCreated: _pool_created,
-    ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool_deleted,
-    ev.ReservationCreated: _reservation_created,
-    ev.ReservationUpdated: _reservation_updated,
-    ev.ReservationDeleted: _reservation_deleted,
     ev.LeaseGranted: _lease_granted,
     ev.LeaseRenewed: _lease_renewed,
     ev.LeaseEnded: _lease_ended,
     ev.ConflictReported: _conflict_reported,
-    ev.Quarantined: _quarantined,
-    ev.QuarantineEnded: _quarantine_ended,
     ev.Informational: _passed_over,
 }

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from engine.commands import Sweep
+from engine.addresses import RangeSet, parse_address, to_int
+from engine.commands import SetAside, Sweep
 from engine.entry import Record
 from engine.errors import ViewDamaged
 from engine.wire import decode_entry
@@ -24,7 +25,13 @@ from tests.builders import (
 )
 
 
-def history(seed: int, commands: int) -> list[Record]:
+def set_of(host: int) -> RangeSet:
+    """One address of the first pool."""
+    value = to_int(parse_address(f"10.0.0.{host}"))
+    return RangeSet(4, [(value, value)])
+
+
+def random_ledger(seed: int, commands: int) -> TestLedger:
     """A random history with everything in it that a state can hold."""
     random = Random(seed)  # noqa: S311 - the same history on every run
     ledger = TestLedger(seed=seed)
@@ -37,6 +44,8 @@ def history(seed: int, commands: int) -> list[Record]:
         ledger.clock.now_ms += random.randrange(1_500)
         held = list(ledger.state.leases())
         match random.randrange(20):
+            case 7:
+                ledger.run(SetAside(set_of(random.randrange(1, 255)), "x", 30))
             case 0:
                 name = f"r{random.randrange(3)}"
                 if ledger.state.reservation(name):
@@ -50,7 +59,12 @@ def history(seed: int, commands: int) -> list[Record]:
             case _:
                 pool = random.choice(("v4", "timed", "v6"))
                 ledger.run(make_allocate(pool, owner=f"o{random.randrange(400)}", uid=str(number)))
-    return [decode_entry(raw) for raw in ledger.stream.entries]
+    return ledger
+
+
+def history(seed: int, commands: int) -> list[Record]:
+    """The records of a random history."""
+    return [decode_entry(raw) for raw in random_ledger(seed, commands).stream.entries]
 
 
 def answers(state: LedgerState) -> list[object]:
