@@ -117,3 +117,14 @@ def _gaps(ranges: Ranges, lowest: int, highest: int) -> Ranges:
     if start <= highest:
         gaps.append((start, highest))
     return tuple(gaps)
+
+
+def size_between(ranges: Ranges, low: int, high: int) -> int:
+    """How many numbers of the ranges lie from `low` to `high`, both included."""
+    size = 0
+    index = max(bisect_left(ranges, (low + 1,)) - 1, 0)
+    while index < len(ranges) and ranges[index][0] <= high:
+        range_low, range_high = ranges[index]
+        size += max(min(high, range_high) - max(low, range_low) + 1, 0)
+        index += 1
+    return size

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from engine.entry import ORIGIN, Anchor, RawEntry, Record
+from engine.entry import ORIGIN, Anchor, Commit, RawEntry, Record
 from engine.errors import DamagedEntry, HistoryDiverged, MissingEntries, SpaceReplaced, UnknownEvent
 from engine.events import (
     LEVEL,
@@ -74,9 +74,9 @@ class Continuity:
         self.space: SpaceCreated | None = None
         self.generation = 0
         self.voided = 0
-        self._last: Record | None = None
+        self.last: Commit | None = None
         self._remembered = remembered
-        self._expected = {a.position: a for a in remembered.anchors} if remembered else {}
+        self.expected = {a.position: a for a in remembered.anchors} if remembered else {}
 
     @classmethod
     def resumed(cls, checkpoint: Checkpoint, remembered: HighWater | None = None) -> Continuity:
@@ -85,8 +85,8 @@ class Continuity:
         continuity.anchor = checkpoint.anchor
         continuity.space = SpaceCreated(checkpoint.space_id, checkpoint.space, LEVEL)
         continuity.generation = checkpoint.generation
-        continuity._expected = {  # those before it were compared when it was found
-            at: anchor for at, anchor in continuity._expected.items() if at > checkpoint.position
+        continuity.expected = {  # those before it were compared when it was found
+            at: anchor for at, anchor in continuity.expected.items() if at > checkpoint.position
         }
         continuity.voided = checkpoint.voided
         return continuity
@@ -103,7 +103,7 @@ class Continuity:
     @property
     def at_commit_end(self) -> bool:
         """Whether what was read so far is whole commits."""
-        return self._last is None or self._last.commit.ends_here
+        return self.last is None or self.last.ends_here
 
     def admit(self, raw: RawEntry) -> Record:
         """Return the record of the next entry.
@@ -118,18 +118,22 @@ class Continuity:
         record = self._decode(raw)
         self._check_position(record)
         self._check_commit(record)
-        expected = self._expected.pop(raw.position, None) if self._expected else None
+        expected = self.expected.pop(raw.position, None) if self.expected else None
         if expected is not None and (expected.ms, expected.c) != (raw.ms, raw.c):
             message = f"position {raw.position} is not the entry that was seen there before"
             raise HistoryDiverged(message, RESTORE_HINT, raw.position)
-        self._last = record
+        self.last = record.commit
         self.anchor = Anchor(raw.ms, raw.position, raw.c)
         return record
 
     def advance(self, records: list[Record], c: bytes) -> None:
         """Go past a commit of our own, which the stream has just confirmed; `c` is its last."""
-        self._last = records[-1]
-        self.anchor = Anchor(records[-1].ms, records[-1].position, c)
+        self.go_past(Anchor(records[-1].ms, records[-1].position, c), records[-1].commit)
+
+    def go_past(self, anchor: Anchor, commit: Commit) -> None:
+        """Go past an entry that was checked elsewhere, and belongs to `commit`."""
+        self.last = commit
+        self.anchor = anchor
 
     def end(self, head: Head) -> None:
         """Check that what was read is all that a stream with this head has.
@@ -185,11 +189,11 @@ class Continuity:
         self.space = event
 
     def _check_commit(self, record: Record) -> None:
-        commit, last = record.commit, self._last
+        commit, last = record.commit, self.last
         part = 0
-        if last is not None and last.commit.part + 1 != last.commit.parts:
-            part = last.commit.part + 1
-            if commit[2:6] != last.commit[2:6] or commit.nonce != last.commit.nonce:
+        if last is not None and not last.ends_here:
+            part = last.part + 1
+            if commit[2:6] != last[2:6] or commit.nonce != last.nonce:
                 message = f"the commit before position {record.position} is not whole"
                 raise MissingEntries(message, RESTORE_HINT, record.position)
         # Decided on what came before the commit, never on the commit itself or on what follows.
@@ -266,15 +270,8 @@ def read_commits(
         IntegrityError: as `Continuity.admit` and `Continuity.end`.
         Unavailable: the stream cannot be read.
     """
-    head = stream.head()
-    if head.position < continuity.anchor.position:
-        message = (
-            f"the stream ends at position {head.position}, "
-            f"but position {continuity.anchor.position} was seen before"
-        )
-        raise HistoryDiverged(message, RESTORE_HINT, head.position)
     pending: list[Record] = []
-    for page in _pages(stream, continuity.anchor, head, entries_max):
+    for page in read_pages(stream, continuity, entries_max):
         pending += admit_all(continuity, page)
         whole = len(pending)
         while whole and not pending[whole - 1].commit.ends_here:
@@ -282,6 +279,26 @@ def read_commits(
         if whole:
             yield pending[:whole]
             pending = pending[whole:]
+
+
+def read_pages(
+    stream: Stream, continuity: Continuity, entries_max: int
+) -> Iterator[list[RawEntry]]:
+    """Yield the pages behind what `continuity` has read; who takes one must admit all of it.
+
+    Raises:
+        IntegrityError: as `Continuity.end`.
+        Unavailable: the stream cannot be read.
+    """
+    head = stream.head()
+    if head.position < continuity.anchor.position:
+        message = (
+            f"the stream ends at position {head.position}, "
+            f"but position {continuity.anchor.position} was seen before"
+        )
+        raise HistoryDiverged(message, RESTORE_HINT, head.position)
+    for page in _pages(stream, continuity.anchor, head, entries_max):
+        yield page
         if continuity.at_commit_end and continuity.anchor.position >= head.position:
             break
     continuity.end(head)

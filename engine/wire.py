@@ -79,6 +79,10 @@ class Registry:
                 message = f"type {row.code} needs exactly one upcaster for each older version"
                 raise ValueError(message)
 
+    def code_of(self, cls: type[Any]) -> int:
+        """The type code of an event class."""
+        return self._by_class[cls].code
+
     @property
     def classes(self) -> tuple[type[Any], ...]:
         """The event classes, in the order of their codes."""

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, Final, NamedTuple
 
-from engine.entry import Record
 from projections.pages import Paged, PageSink, PageSource, keep_table
 
 SCHEMA_VERSION = 1
@@ -47,14 +46,18 @@ class CommandWindow:
             return None
         return Remembered._make(found)
 
-    def fold(self, record: Record) -> None:
-        """Remember the commit that begins with `record`; forget what left the window."""
-        position, commit = record.position, record.commit
+    def fold(
+        self, position: int, ms: int, command: bytes, step: int, commit: tuple[Any, ...]
+    ) -> None:
+        """Remember the commit that begins here, if one does; forget what left the window.
+
+        `commit` has the members of a `Commit`.
+        """
         self._newest = position
-        if commit.part == 0:
-            header = record.header
-            key = header.command + header.step.to_bytes(_STEP_BYTES)
-            self._by_key[key] = (position, record.ms, commit.parts, commit.request_hash)
+        _, part, parts, _, _, request_hash, _ = commit
+        if part == 0:
+            key = command + step.to_bytes(_STEP_BYTES)
+            self._by_key[key] = (position, ms, parts, request_hash)
             self._order.append((position, key))
         oldest = position - WINDOW_POSITIONS
         while self._order and self._order[0][0] <= oldest:

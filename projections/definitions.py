@@ -1,4 +1,4 @@
-"""What pools, reservations and quarantines are made of: folded alike by whoever has their tables."""
+"""What pools, reservations and quarantines are: folded alike by whoever has their tables."""
 
 from __future__ import annotations
 

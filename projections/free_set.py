@@ -21,6 +21,7 @@ from typing import NamedTuple
 from pyroaring import BitMap
 
 from engine.addresses import BITS, Family, RangeSet
+from engine.ranges import size_between
 from projections.bitmaps import (
     BLOCK_SIZE,
     CHUNK_SIZE,
@@ -369,8 +370,8 @@ class FreeSet:
 
     def _count_not_open(self, low: int, high: int, sign: int) -> None:
         """Count those addresses of a range that are not open as taken, or as given back."""
-        within = _size_between(self._effective, low, high)
-        self._taken_in_closed += sign * (within - _size_between(self._open, low, high))
+        within = size_between(self._effective.ranges, low, high)
+        self._taken_in_closed += sign * (within - size_between(self._open.ranges, low, high))
         self._taken_outside += sign * (high - low + 1 - within)
 
     def _checked_bounds(self, low: int, high: int) -> tuple[int, int]:
@@ -393,14 +394,3 @@ class FreeSet:
             self._roomy.add(index)
         else:
             self._roomy.discard(index)
-
-
-def _size_between(ranges: RangeSet, low: int, high: int) -> int:
-    """Count the addresses of a set from one to another."""
-    size = 0
-    index = max(bisect_left(ranges.ranges, (low + 1,)) - 1, 0)
-    while index < len(ranges.ranges) and ranges.ranges[index][0] <= high:
-        range_low, range_high = ranges.ranges[index]
-        size += max(min(high, range_high) - max(low, range_low) + 1, 0)
-        index += 1
-    return size

@@ -10,7 +10,7 @@ from engine.addresses import BITS, Address, Family, RangeSet, family_of, format_
 from engine.decide_config import pool_event
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
-from engine.events import LeaseEnded, LeaseGranted, PoolCreated, PoolDeleted, PoolUpdated
+from engine.events import PoolCreated, PoolDeleted, PoolUpdated
 from engine.facts import Counts, Pool
 from engine.model import PoolSpec
 from projections.cooling import Cooling
@@ -229,33 +229,36 @@ class Pools:
         entry.pool = entry.pool._replace(terminating=True)
         self._forget_if_gone(entry, leases)
 
-    def take(self, event: LeaseGranted) -> None:
-        """Fold a grant; the new incarnation of an owner need not wait for its address to rest."""
-        entry = self._by_id[event.pool_id]
-        address = event.address
+    def take(self, event: tuple[Any, ...]) -> None:
+        """Fold a grant: the members of a `LeaseGranted`.
+
+        The new incarnation of an owner need not wait for its address to rest.
+        """
+        pool_id, address, prefix_length, _, _, _, supersedes, *_ = event
+        entry = self._by_id[pool_id]
         value = int.from_bytes(address)
         if (
-            event.supersedes is None
-            and event.prefix_length == entry.bits == 8 * len(address)
-            and event.pool_id not in self._resting
-            and entry.seen == self._changes(entry.pool.spec.family)
+            supersedes is None
+            and prefix_length == entry.bits == 8 * len(address)
+            and pool_id not in self._resting
+            and entry.seen == self._changes(entry.pool.spec.subnet.family)
             and entry.free.take_open(value)
         ):
             return  # it is the pool's, and neither reserved nor quarantined
-        self._take_with_care(entry, event, Address(address), value)
+        self._take_with_care(entry, Address(address), prefix_length, supersedes)
 
     def _take_with_care(
-        self, entry: _Entry, event: LeaseGranted, address: Address, value: int
+        self, entry: _Entry, address: Address, prefix_length: int, supersedes: int | None
     ) -> None:
         """Take what may not be free: a reservation's owner gets its own address, for one."""
-        pool, text = entry.pool, format_address(address)
+        pool, text, value = entry.pool, format_address(address), int.from_bytes(address)
         # The same number is an address in either family, so the family is asked first.
         if family_of(address) != pool.spec.family or value not in pool.effective:
             raise ContradictoryEvent(f"{text} is not of pool {pool.name}")
-        if event.prefix_length != entry.bits:
-            message = f"{text}/{event.prefix_length} is a block; format level 1 grants none"
+        if prefix_length != entry.bits:
+            message = f"{text}/{prefix_length} is a block; format level 1 grants none"
             raise ContradictoryEvent(message)
-        if event.supersedes is not None and self._just_ended == (event.supersedes, address):
+        if supersedes is not None and self._just_ended == (supersedes, address):
             if value in entry.cooling:
                 entry.cooling.remove(value)  # and it is still marked as taken
                 return
@@ -265,18 +268,21 @@ class Pools:
             raise ContradictoryEvent(f"{text} is granted while it is quarantined")
         entry.free.take(value)
 
-    def give_back(self, event: LeaseEnded, leases_left: int, ended_at_ms: int, now_ms: int) -> None:
+    def give_back(
+        self, event: tuple[Any, ...], leases_left: int, ended_at_ms: int, now_ms: int
+    ) -> None:
         """Fold the end of a lease, in effect at `ended_at_ms`: its address rests, or is free.
 
-        A terminating pool goes with its last lease.
+        `event` has the members of a `LeaseEnded`. A terminating pool goes with its last lease.
         """
-        entry = self._by_id[event.pool_id]
-        self._just_ended = (event.lease, event.address)
-        value = int.from_bytes(event.address)
+        lease_id, pool_id, address, *_ = event
+        entry = self._by_id[pool_id]
+        self._just_ended = (lease_id, address)
+        value = int.from_bytes(address)
         ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
         if ready_ms > now_ms:
             entry.rest(value, ready_ms)  # and stays taken meanwhile
-            self._resting.add(event.pool_id)
+            self._resting.add(pool_id)
         else:
             entry.free.give_back(value)
         if entry.pool.terminating:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -137,10 +137,11 @@ class StateView:
     def _write_new(self, checkpoint: Checkpoint) -> None:
         """Write everything into a new file, and name it as the current one."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stem = f"{self.path.name}.{os.urandom(6).hex()}"
-        building = self.path.with_name(f"{stem}.sqlite")
+        handle, made = mkstemp(".sqlite", f"{self.path.name}.", self.path.parent)
+        os.close(handle)
+        building = Path(made)
         try:
-            with closing(_connect(building, "rwc")) as connection:
+            with closing(_connect(building)) as connection:
                 # Nobody reads it yet, so that a crash costs nothing but the file.
                 connection.execute("PRAGMA journal_mode = OFF")
                 connection.execute("PRAGMA synchronous = OFF")
@@ -151,7 +152,7 @@ class StateView:
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA journal_mode = WAL")
-            name = self.path.with_name(f"{stem}.name")
+            name = building.with_suffix(".name")
             name.write_text(building.name, "ascii")
             name.replace(self.path)
         except BaseException:
@@ -164,9 +165,12 @@ class StateView:
 
         Whoever has just read an old name must still find all of what is behind it.
         """
+        current = self.path.read_text("ascii")
         for path in self.path.parent.glob(f"{self.path.name}.*"):
-            if _age_s(path) > _KEPT_S and not path.name.startswith(self.path.read_text("ascii")):
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # somebody else removed it
+                age_s = self.path.stat().st_mtime - path.stat().st_mtime
+                if age_s > _KEPT_S and not path.name.startswith(current):
+                    path.unlink()
 
     def _write_changes(self, current: Path, loaded: Checkpoint, checkpoint: Checkpoint) -> None:
         """Write what has changed since it was loaded, if the file still is as it was then."""
@@ -207,10 +211,10 @@ class _Sink:
         self._execute("DELETE FROM page WHERE tbl = ? AND number = ?", (table, number))
 
 
-def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     # Used by one thread at a time: whoever leads the writer.
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        f"file:{quote(str(path.absolute()))}?mode=rw",
         uri=True,
         isolation_level=None,
         timeout=_BUSY_S,
@@ -222,13 +226,6 @@ def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
 
 def _pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def _age_s(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except OSError:
-        return 0  # somebody else removed it
 
 
 def _plain(checkpoint: Checkpoint) -> tuple[Any, ...]:

@@ -24,11 +24,17 @@ def record(position: int, key: bytes, *, part: int = 0, parts: int = 1, step: in
     return Record(position, 10 * position, EVENT, SEALED, Header(key, step), commit)
 
 
+def fold(window: CommandWindow, record: Record) -> None:
+    """Fold one record, as the state does."""
+    header = record.header
+    window.fold(record.position, record.ms, header.command, header.step, record.commit)
+
+
 def test_a_commit_is_remembered_by_its_first_record() -> None:
     """Where it begins, when, how long it is and what was asked: enough to answer a repeat."""
     window = CommandWindow()
     for part in range(3):
-        window.fold(record(7 + part, KEY, part=part, parts=3))
+        fold(window, record(7 + part, KEY, part=part, parts=3))
     assert window.get(KEY) == Remembered(7, 70, 3, (7).to_bytes(16))
     assert window.get(OTHER) is None
     assert len(window) == 1
@@ -38,7 +44,7 @@ def test_steps_of_a_series_are_remembered_apart() -> None:
     """A command that takes several commits can be resumed at any of them."""
     window = CommandWindow()
     for step in range(3):
-        window.fold(record(5 + step, KEY, step=step))
+        fold(window, record(5 + step, KEY, step=step))
     assert [window.get(KEY, step) is not None for step in range(4)] == [True, True, True, False]
     found = window.get(KEY, 1)
     assert found is not None
@@ -49,14 +55,14 @@ def test_the_window_ends_after_100_000_positions() -> None:
     """At exactly that distance a command is forgotten; one position nearer it is known."""
     assert WINDOW_POSITIONS == 100_000
     window = CommandWindow()
-    window.fold(record(5, KEY))
-    window.fold(record(6, OTHER))
-    window.fold(record(5 + WINDOW_POSITIONS - 1, b"a" * 16))
+    fold(window, record(5, KEY))
+    fold(window, record(6, OTHER))
+    fold(window, record(5 + WINDOW_POSITIONS - 1, b"a" * 16))
     assert window.get(KEY) is not None
-    window.fold(record(5 + WINDOW_POSITIONS, b"b" * 16))
+    fold(window, record(5 + WINDOW_POSITIONS, b"b" * 16))
     assert window.get(KEY) is None
     assert window.get(OTHER) is not None
-    window.fold(record(5 * WINDOW_POSITIONS, b"c" * 16))
+    fold(window, record(5 * WINDOW_POSITIONS, b"c" * 16))
     assert len(window) == 1
 
 
@@ -66,7 +72,7 @@ def test_a_full_window_stays_full() -> None:
     template = record(1, KEY)
     for position in range(1, WINDOW_POSITIONS + 51):
         header = Header(position.to_bytes(16))
-        window.fold(template._replace(position=position, header=header))
+        fold(window, template._replace(position=position, header=header))
     assert len(window) == WINDOW_POSITIONS
     assert window.get((50).to_bytes(16)) is None
     assert window.get((51).to_bytes(16)) is not None
@@ -75,15 +81,15 @@ def test_a_full_window_stays_full() -> None:
 def test_a_command_id_used_anew_after_the_window_is_another_command() -> None:
     """Its first use is forgotten for good: leaving the window twice forgets it once."""
     window = CommandWindow()
-    window.fold(record(1, KEY))
+    fold(window, record(1, KEY))
     again = 1 + WINDOW_POSITIONS
-    window.fold(record(again, KEY))
+    fold(window, record(again, KEY))
     found = window.get(KEY)
     assert found is not None
     assert found.position == again
-    window.fold(record(again + WINDOW_POSITIONS - 1, OTHER))
+    fold(window, record(again + WINDOW_POSITIONS - 1, OTHER))
     assert window.get(KEY) is not None
-    window.fold(record(again + WINDOW_POSITIONS, b"x" * 16))
+    fold(window, record(again + WINDOW_POSITIONS, b"x" * 16))
     assert window.get(KEY) is None
 
 
@@ -114,7 +120,7 @@ def test_the_window_is_a_function_of_the_stream(
         position += parts - 1
     window = CommandWindow()
     for each in records:
-        window.fold(each)
+        fold(window, each)
     oldest = (records[-1].position if records else 0) - WINDOW_POSITIONS
     expected = {
         (each.header.command, each.header.step): each.position
@@ -129,7 +135,7 @@ def test_the_window_is_a_function_of_the_stream(
 
     resumed = CommandWindow()
     for each in records[:cut]:
-        resumed.fold(each)
+        fold(resumed, each)
     for each in records[cut:]:
-        resumed.fold(each)
+        fold(resumed, each)
     assert {key: resumed.get(*key) for key in found} == found

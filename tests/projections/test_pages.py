@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from engine.addresses import RangeSet, parse_address, to_int
-from engine.commands import SetAside, Sweep
+from engine.commands import Renew, SetAside, Sweep
 from engine.entry import Record
 from engine.errors import ViewDamaged
 from engine.wire import decode_entry
@@ -54,6 +54,8 @@ def random_ledger(seed: int, commands: int) -> TestLedger:
                     ledger.apply(make_reservation(name, f"10.0.0.{random.randrange(1, 255)}"))
             case 1:
                 ledger.run(Sweep())
+            case 8 if held:
+                ledger.run(Renew(random.choice(held).lease_id, 60))
             case 2 | 3 | 4 | 5 | 6 if held:
                 ledger.run(make_release(random.choice(held).lease_id))
             case _:
@@ -134,8 +136,7 @@ def test_the_command_window_stays_within_its_bound() -> None:
     key = done.records[0].header.command
     assert ledger.state.commands.get(key) is not None
     later = done.records[0]._replace(position=done.records[0].position + 100_000)
-    header = later.header._replace(command=bytes(16))
-    ledger.state.commands.fold(later._replace(header=header))
+    ledger.state.commands.fold(later.position, later.ms, bytes(16), 0, later.commit)
     assert ledger.state.commands.get(key) is None
 
 
