@@ -96,7 +96,7 @@ class _Moved(Exception):
 
 
 class Mirror:
-    """Copies one space from a source to a target. After any error, `attach` before going on."""
+    """Copies one space from a source to a target; after any error it looks anew where it is."""
 
     def __init__(
         self, source: Stream, target: Target, space: str, ends: Ends, now_ms: Callable[[], int]
@@ -109,6 +109,7 @@ class Mirror:
         self._now_ms = now_ms
         self._anew = _ANEW.format(key=f"ipledger:{{{space}}}")
         self.copied = 0
+        self._attached = False
         self._copied_when_level = -1
         self._next_mark_ms = 0
 
@@ -127,6 +128,7 @@ class Mirror:
             IntegrityError: the two differ where they were compared, or one is damaged.
             Unavailable: a server cannot be reached.
         """
+        self._attached = False
         event = self._begins()
         if event is None:
             message = f"space {self._space} does not exist on {self._ends.source}"
@@ -148,6 +150,7 @@ class Mirror:
             self._resume(event.name, set_aside)
         self._written = self._reader.anchor
         self._seen = self._source.head()
+        self._attached = True
         return self.progress
 
     @property
@@ -239,13 +242,18 @@ class Mirror:
 
         Raises:
             IntegrityError: the source is not what it must be; what was sound of it is copied.
-            LedgerError: as `attach`, or the target refuses; `attach` again before going on.
+            LedgerError: as `attach`, or the target refuses.
         """
+        if not self._attached:
+            self.attach()
+        self._attached = False  # unless this ends well
         try:
-            return self._step()
+            goes_on = self._step()
         except _Moved:
             self.attach()  # another mirror was faster: what it wrote is compared, and gone on from
-            return True
+            goes_on = True
+        self._attached = True
+        return goes_on
 
     def _step(self) -> bool:
         self._seen = head = self._source.head()
@@ -320,7 +328,7 @@ class Mirror:
 
     def _occupied(self) -> Refused:
         message = f"{self._ends.target} has a space {self._space} of its own; nothing was touched"
-        hint = "mirror to a server, a database or a --space name that is free"
+        hint = "mirror to a server or a database where that name is free"
         return Refused(Refusal("exists", message, hint, "to"))
 
     def _other_space(self, event: SpaceCreated, marker: Marker) -> SpaceReplaced:
