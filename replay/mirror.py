@@ -92,7 +92,7 @@ class _Batch(NamedTuple):
 
 
 class _Moved(Exception):
-    """The mirror no longer ends where we left it."""
+    """One side is no longer as we left it: what that means is told by attaching anew."""
 
 
 class Mirror:
@@ -250,7 +250,7 @@ class Mirror:
         try:
             goes_on = self._step()
         except _Moved:
-            self.attach()  # another mirror was faster: what it wrote is compared, and gone on from
+            self.attach()  # if another mirror was faster, we go on from what it wrote
             goes_on = True
         self._attached = True
         return goes_on
@@ -286,8 +286,7 @@ class Mirror:
             ms, position = self._last[:2]
             page = self._source.read(ms, position - 1, PAGE_ENTRIES + 1)
             if page[:1] != [self._last]:
-                self.attach()  # tells how the two differ
-                raise self._differs(position)
+                raise _Moved
             del page[0]
         if page:
             self._last = page[-1]
