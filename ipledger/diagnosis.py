@@ -144,6 +144,10 @@ def promote(
         LedgerError: it cannot be read or written.
     """
     if found.trouble is not None:
+        found.trouble.hint = (
+            f"what is sound ends at position {found.kept.position}: if that must do, delete the "
+            "mirror's marker yourself (DEL ipledger:{NAME}:mirror) and run `ipledger doctor` on it"
+        )
         raise found.trouble
     if found.kept == ORIGIN:
         raise Refused(Refusal("not_found", "there is nothing to promote: the mirror is empty"))

@@ -26,8 +26,8 @@ from replay.rebuild import rebuild
 from tests.faults.workers import CONTEXT
 from tests.servers import Served, bundled_program, serving, system_program
 
-EVENTS_BEFORE = 8_000
-KILLS = 12
+EVENTS_BEFORE = 6_000
+KILLS = 10
 WAIT_S = 30
 
 
