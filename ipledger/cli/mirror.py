@@ -356,7 +356,7 @@ def _verify(settings: Settings, source: Server, target: Server) -> dict[str, Any
 
 
 def _promote(settings: Settings, target: Server, void_through: int | None) -> dict[str, Any]:
-    from engine.errors import InvalidInput
+    from engine.errors import InvalidInput, UnknownOutcome
     from ipledger.diagnosis import diagnose, promote
     from ipledger.high_water import HighWaterFile
 
@@ -375,7 +375,13 @@ def _promote(settings: Settings, target: Server, void_through: int | None) -> di
             f"{found.seen or 'nothing'} of its source: void through the highest position that "
             "anybody has seen",
         )
-    promote(stream, found, void_through=void_through, actor=settings.who, reason=settings.reason)
+    try:
+        promote(
+            stream, found, void_through=void_through, actor=settings.who, reason=settings.reason
+        )
+    except UnknownOutcome as error:
+        error.hint = "`ipledger doctor` on it says whether it still is a mirror"
+        raise
     data = _summary(settings, "promoted", marker.source, target.endpoint)
     data["space_id"] = marker.space_id.hex()
     data["generation"] = found.generation + 1

@@ -180,6 +180,17 @@ def test_two_mirrors_at_once_write_everything_once() -> None:
     assert one.copied + other.copied == len(pair.source.entries)
 
 
+def test_a_mirror_that_lost_its_end_or_everything_is_filled_again() -> None:
+    """Its server was restored from an older backup, or emptied but for the marker."""
+    pair = Pair(2, 3)
+    pair.catch_up()
+    for entries in (pair.target.entries[:3], []):
+        pair.target.entries = entries
+        pair.target.last_generated = entries[-1][:2] if entries else (0, 0)
+        pair.catch_up()
+        pair.assert_equal()
+
+
 # --- What stops it --------------------------------------------------------------------------
 
 
