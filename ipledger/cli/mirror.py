@@ -50,11 +50,11 @@ _TOLD_EVERY_S = 5.0
     help="With --promote: the highest position that anybody has seen of the source.",
 )
 def mirror(settings: Settings, source: str | None, target: str | None, **how: Any) -> int | None:
-    """Copy a space to another server: the same entries with the same ids.
+    """Copy a space to another server, byte for byte.
 
-    A mirror is read as the space itself is, by every command that reads; whatever would change it
-    is refused. It goes on where it stopped. Nothing is written where the target has anything of
-    its own, or where the two differ.
+    The same entries stand there under the same ids. A mirror is read as the space itself is, by
+    every command that reads; whatever would change it is refused. Copying goes on where it
+    stopped. Nothing is written where the target has anything of its own, or where the two differ.
     """
     _check_options(source, target, how)
     assert target is not None, "that was checked"
