@@ -56,7 +56,8 @@ class BareScript:
     def __init__(self, client: Redis, key: str, proposals: Sequence[Proposal]) -> None:
         self._execute = caller_of(client)
         source = files("engine").joinpath("append.lua").read_text("utf-8")
-        self._head = ["EVALSHA", self._execute("SCRIPT LOAD", source), 1, key]
+        sha = self._execute("SCRIPT LOAD", source)
+        self._head = ["EVALSHA", sha, 2, key, f"{key}:mirror"]
         self._last_c = proposals[-1].entries[-1].c
         self._number = len(proposals)
         self._rest: list[Any] = [PAGE_ENTRIES, TAIL_BYTES_MAX, len(proposals)]

@@ -1,6 +1,6 @@
 -- ipledger: conditional append, version 1. The stream is the only write-side state.
 --
--- KEYS[1]  the stream of a space
+-- KEYS[1]  the stream of a space                                    KEYS[2]  a mirror's marker
 -- ARGV[1]  id of the last entry that the writer knows ("0-0": none)   ARGV[2]  its field c
 -- ARGV[3]  positions voided so far by restorations                    ARGV[4]  writer's clock, ms
 -- ARGV[5]  tail entries allowed                                       ARGV[6]  tail bytes allowed
@@ -20,6 +20,10 @@ local function split(id)
   return tonumber(ms), tonumber(position)
 end
 local function digits(number) return string.format('%.0f', number) end
+
+-- 0. A mirror takes copies only. Asked here, also a writer that was connected before is refused.
+local source = redis.call('HGET', KEYS[2], 'source')
+if source then return stop('mirror', source) end
 
 -- 1. Is this the history that the writer knows, without a hole?
 local _, after = split(ARGV[1])

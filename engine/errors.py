@@ -14,6 +14,7 @@
     │   └── SpaceReplaced           integrity    another space id under the same name
     ├── Unavailable                 unavailable  the server cannot be used now; nothing was written
     │   └── ClockSkew               unavailable  server and writer disagree about the time
+    ├── ReadOnlyMirror              forbidden    a mirror takes copies, and no decision
     ├── UnknownOutcome              unknown      it may have committed: repeat with the command id
     └── ViewDamaged                 unexpected   a local view is not what was written: built anew
 
@@ -135,6 +136,12 @@ class Unavailable(LedgerError):
 
 class ClockSkew(Unavailable):
     """The server's clock and the writer's (or the last entry's) are too far apart."""
+
+
+class ReadOnlyMirror(LedgerError):
+    """The stream is a mirror: it is read, and nothing is decided on it."""
+
+    kind: Kind = "forbidden"
 
 
 class UnknownOutcome(LedgerError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from engine.entry import Anchor, RawEntry
+from engine.mirroring import CopyStatus, Marker, read_only
 from engine.stream import (
     PAGE_ENTRIES,
     TAIL_BYTES_MAX,
@@ -68,12 +69,15 @@ class MemoryStream:
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self.entries: list[RawEntry] = []
         self.last_generated = (0, 0)
+        self._marker: Marker | None = None
         self._clock_ms = clock_ms
 
     def append(
         self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
     ) -> AppendReply:
         """See `engine.stream.Stream.append`."""
+        if self._marker is not None:
+            raise read_only("in memory", self._marker.source)
         tail: list[RawEntry] = []
         written = _Written()
         if stop := self._check_history(after, voided, tail, written):
@@ -165,10 +169,21 @@ class MemoryStream:
         ]
 
     def restore(
-        self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
+        self,
+        keep: Anchor,
+        head: Head,
+        void_through: int,
+        now_ms: int,
+        entry: NewEntry,
+        *,
+        promote: bool = False,
     ) -> None:
         """See `engine.stream.Stream.restore`."""
         del now_ms
+        if self._marker is not None and not promote:
+            raise read_only("in memory", self._marker.source)
+        if promote and self._marker is None:
+            raise not_restored("no mirror")
         if all((e.ms, e.position, e.c) != keep for e in self.entries):
             raise not_restored("diverged")
         if (head.ms, head.position) != self.last_generated:
@@ -179,6 +194,36 @@ class MemoryStream:
         ms = max(self._clock_ms(), head.ms)
         self.entries.append(RawEntry(ms, void_through + 1, *entry))
         self.last_generated = (ms, void_through + 1)
+        self._marker = None
+
+    def marker(self) -> Marker | None:
+        """See `engine.mirroring.Target.marker`."""
+        return self._marker
+
+    def copy(
+        self, after: Anchor, head: Head, marker: Marker, entries: Sequence[RawEntry]
+    ) -> CopyStatus:
+        """See `engine.mirroring.Target.copy`."""
+        before = self._marker
+        if before is None and self.last_generated != (0, 0):
+            return "occupied"
+        if before is not None and before.space_id != marker.space_id:
+            return "other"
+        if self.last_generated != (head.ms, head.position):
+            return "moved"
+        if after.position and all((e.ms, e.position, e.c) != after for e in self.entries):
+            return "diverged"
+        last = self.last_generated
+        for raw in entries:
+            if raw.ms < last[0] or raw.position <= last[1]:
+                return "low"
+            last = (raw.ms, raw.position)
+        level_at_ms = marker.level_at_ms or (before.level_at_ms if before else 0)
+        self._marker = marker._replace(level_at_ms=level_at_ms)
+        self.entries = [e for e in self.entries if e[:2] <= (after.ms, after.position)]
+        self.entries += entries
+        self.last_generated = last
+        return "ok"
 
     def close(self) -> None:
         """See `engine.stream.Stream.close`; there is nothing to give back."""

@@ -31,6 +31,7 @@ from redis.exceptions import (
 
 from engine.entry import FIELDS, Anchor, RawEntry, parse_entry_id
 from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutcome
+from engine.mirroring import MARKER_FORMAT, CopyStatus, Marker, read_only
 from engine.names import check_name
 from engine.stream import (
     PAGE_ENTRIES,
@@ -71,6 +72,11 @@ def stream_key(space: str) -> str:
     return f"ipledger:{{{check_name(space, 'space')}}}:events"
 
 
+def marker_key(space: str) -> str:
+    """The key of what marks a space's stream as a mirror."""
+    return f"ipledger:{{{check_name(space, 'space')}}}:mirror"
+
+
 def _raw(entry: list[Any]) -> RawEntry:
     """One reply entry; a shape that is not ours is damage and not a crash."""
     entry_id, fields = entry
@@ -97,7 +103,9 @@ class RedisStream:
 
     def __init__(self, client: Redis, space: str) -> None:
         """Take a client whose replies are bytes; its reshaping of replies is switched off."""
+        self.space = space
         self.key = stream_key(space)
+        self.marker_key = marker_key(space)
         self._client = client
         client.response_callbacks.clear()
         self._sha: dict[str, str] = {}
@@ -119,6 +127,8 @@ class RedisStream:
                 arguments += entry
         reply = self._run("append.lua", arguments, writes=bool(proposals))
         status, detail, ms, verdicts, tail = reply
+        if status == b"mirror":
+            raise read_only(self.space, detail.decode())
         return AppendReply(
             status.decode(),
             int(detail or 0),
@@ -165,15 +175,54 @@ class RedisStream:
         return [(entry_id.decode(), tuple(fields)) for entry_id, fields in reply]
 
     def restore(
-        self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
+        self,
+        keep: Anchor,
+        head: Head,
+        void_through: int,
+        now_ms: int,
+        entry: NewEntry,
+        *,
+        promote: bool = False,
     ) -> None:
         """See `engine.stream.Stream.restore`."""
         last_id = f"{head.ms}-{head.position}"
         arguments: list[str | bytes] = [keep.entry_id, keep.c, last_id, str(void_through)]
-        arguments += [str(now_ms), *entry]
-        status, _ = self._run("restore.lua", arguments, writes=True)
+        arguments += [str(now_ms), *entry, "promote" if promote else ""]
+        status, detail = self._run("restore.lua", arguments, writes=True)
+        if status == b"mirror" and not promote:
+            raise read_only(self.space, detail.decode())
         if status != b"ok":
-            raise not_restored(status.decode())
+            raise not_restored("no mirror" if promote and status == b"mirror" else status.decode())
+
+    def marker(self) -> Marker | None:
+        """See `engine.mirroring.Target.marker`."""
+        reply = self._reading("HGETALL", self.marker_key)
+        if not reply:
+            return None
+        pairs = reply if type(reply) is dict else dict(zip(reply[::2], reply[1::2], strict=True))
+        told = {name.decode(): value.decode() for name, value in pairs.items()}
+        try:
+            if int(told["format"]) == MARKER_FORMAT:
+                voided, level_at_ms = int(told["voided"]), int(told.get("level_at_ms", 0))
+                return Marker(bytes.fromhex(told["space_id"]), told["source"], voided, level_at_ms)
+        except (KeyError, ValueError):
+            pass
+        message = f"the key {self.marker_key} is not what marks a mirror to this release"
+        raise IntegrityError(message, "upgrade ipledger; another program must not use our keys")
+
+    def copy(
+        self, after: Anchor, head: Head, marker: Marker, entries: Sequence[RawEntry]
+    ) -> CopyStatus:
+        """See `engine.mirroring.Target.copy`."""
+        arguments: list[str | bytes] = [
+            after.entry_id, after.c, f"{head.ms}-{head.position}", marker.space_id.hex(),
+            marker.source, str(marker.voided), str(marker.level_at_ms),
+        ]  # fmt: skip
+        for raw in entries:
+            arguments += (raw.entry_id, raw.e, raw.s, raw.t, raw.c)
+        status, _ = self._run("mirror.lua", arguments, writes=True)
+        answer: CopyStatus = status.decode()
+        return answer
 
     def close(self) -> None:
         """See `engine.stream.Stream.close`."""
@@ -218,7 +267,9 @@ class RedisStream:
             raise self._refused(error) from error
 
     def _evaluate(self, script: str, arguments: list[str | bytes]) -> Any:
-        return self._execute("EVALSHA", self._sha[script], "1", self.key, *arguments)
+        return self._execute(
+            "EVALSHA", self._sha[script], "2", self.key, self.marker_key, *arguments
+        )
 
     def _execute(self, *command: str | bytes) -> Any:
         # Texts and bytes only: hiredis 3.5 crashes when a signal such as Ctrl-C arrives while it

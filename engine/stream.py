@@ -104,6 +104,7 @@ class Stream(Protocol):
         Raises:
             Unavailable: the server cannot be reached; certainly nothing was written.
             UnknownOutcome: the reply was lost.
+            ReadOnlyMirror: the stream is a mirror.
         """
 
     def head(self) -> Head:
@@ -122,13 +123,23 @@ class Stream(Protocol):
         """All entries behind an id, also those that are not ours and that `read` refuses."""
 
     def restore(
-        self, keep: Anchor, head: Head, void_through: int, now_ms: int, entry: NewEntry
+        self,
+        keep: Anchor,
+        head: Head,
+        void_through: int,
+        now_ms: int,
+        entry: NewEntry,
+        *,
+        promote: bool = False,
     ) -> None:
         """Drop what follows `keep` and write `entry` at ``void_through + 1``.
 
+        With `promote` the stream must be a mirror, and in the same step it ceases to be one.
+
         Raises:
             IntegrityError: `keep` or `head` is not what the stream has, or `void_through` is
-                below its end; nothing was touched.
+                below its end, or it is no mirror to promote; nothing was touched.
+            ReadOnlyMirror: it is a mirror that is not to be promoted.
             Unavailable: the server cannot be reached; certainly nothing was written.
             UnknownOutcome: the reply was lost.
         """

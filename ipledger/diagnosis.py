@@ -119,16 +119,55 @@ def accept_rollback(
     _check_acceptable(found, void_through)
     aside = stream.dump(found.kept.ms, found.kept.position)
     if aside:
-        _save(aside, save_to)
+        save_aside(aside, save_to)
+    entry = _restoration(found, void_through, actor, reason)
+    stream.restore(found.kept, found.head, void_through, _now_ms(), entry)
+    return len(aside)
+
+
+def promote(
+    stream: Stream,
+    found: Diagnosis,
+    *,
+    void_through: int,
+    actor: str | None,
+    reason: str,
+) -> None:
+    """Make a sound mirror the space itself: from now on it is written to.
+
+    What its source had beyond it, up to `void_through`, is void for ever, as in any history that
+    is accepted shorter than it was: who knows one of these entries notices.
+
+    Raises:
+        Refused: the mirror is empty, or `void_through` is too low.
+        IntegrityError: the mirror is not sound, or changed meanwhile.
+        LedgerError: it cannot be read or written.
+    """
+    if found.trouble is not None:
+        found.trouble.hint = (
+            f"what is sound ends at position {found.kept.position}: if that must do, delete the "
+            "mirror's marker yourself (DEL ipledger:{NAME}:mirror) and run `ipledger doctor` on it"
+        )
+        raise found.trouble
+    if found.kept == ORIGIN:
+        raise Refused(Refusal("not_found", "there is nothing to promote: the mirror is empty"))
+    _check_void_through(found, void_through)
+    entry = _restoration(found, void_through, actor, reason)
+    stream.restore(found.kept, found.head, void_through, _now_ms(), entry, promote=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _restoration(found: Diagnosis, void_through: int, actor: str | None, reason: str) -> NewEntry:
+    """The entry that says which positions are void."""
     generation = found.generation + 1
     event = HistoryRestored(found.kept.position, void_through, generation)
     sealed = Sealed(os.urandom(16), actor=actor, reason=reason)
     e, s, t = encode_entry(event, sealed, Header(os.urandom(16)))
     commit = Commit(os.urandom(8), 0, 1, generation, found.kept.position, bytes(16))
-    _, c = encode_commit(commit, e, s)
-    now_ms = time.time_ns() // 1_000_000
-    stream.restore(found.kept, found.head, void_through, now_ms, NewEntry(e, s, t, c))
-    return len(aside)
+    return NewEntry(e, s, t, encode_commit(commit, e, s)[1])
 
 
 def _check_acceptable(found: Diagnosis, void_through: int) -> None:
@@ -140,6 +179,10 @@ def _check_acceptable(found: Diagnosis, void_through: int) -> None:
             "`ipledger space forget NAME`"
         )
         raise Refused(Refusal("integrity", "the beginning is gone: nothing can be kept", hint))
+    _check_void_through(found, void_through)
+
+
+def _check_void_through(found: Diagnosis, void_through: int) -> None:
     least = found.void_through_least
     if void_through < least:
         message = f"positions up to {least} were in use; voiding through {void_through} is too low"
@@ -147,7 +190,7 @@ def _check_acceptable(found: Diagnosis, void_through: int) -> None:
         raise Refused(Refusal("invalid", message, hint, "void-through"))
 
 
-def _save(entries: list[StoredEntry], path: Path) -> None:
+def save_aside(entries: list[StoredEntry], path: Path) -> None:
     """Keep entries that will be removed: JSON lines of the id and the fields, in hex."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as handle:

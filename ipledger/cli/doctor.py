@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from engine.mirroring import Marker
     from engine.reading import HighWater
     from engine.stream import Stream
     from ipledger.diagnosis import Diagnosis
@@ -46,6 +47,7 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
     """
     from contextlib import closing
 
+    from ipledger import servers
     from ipledger.spaces import open_server
 
     if accept_rollback and (void_through is None or settings.reason is None):
@@ -58,8 +60,9 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
         raise InvalidInput(message, "leave it out to have a look only")
     server, endpoint = open_server(settings)
     with closing(server):
+        marker = servers.open_stream(server, settings.space).marker()
         found, aside = _examine(settings, server, endpoint, void_through)
-        data = _report(settings, server, found)
+        data = _report(settings, server, found, marker)
         data["set_aside"] = None if aside is None else str(aside)
         data["durability"] = _durability(server)
     emit(settings.output, data, _human(data, found))
@@ -115,7 +118,12 @@ def _diagnose(settings: Settings, stream: Stream, memory: HighWaterFile) -> Diag
     return found if found.trouble else found._replace(trouble=forgotten)
 
 
-def _report(settings: Settings, server: Server, found: Diagnosis) -> dict[str, Any]:
+def _report(
+    settings: Settings, server: Server, found: Diagnosis, marker: Marker | None
+) -> dict[str, Any]:
+    from ipledger.times import format_ms
+
+    level_at_ms = 0 if marker is None else marker.level_at_ms
     trouble = found.trouble
     return {
         "space": settings.space,
@@ -127,16 +135,20 @@ def _report(settings: Settings, server: Server, found: Diagnosis) -> dict[str, A
         "seen_before": found.seen,
         "sound_through": found.kept.position,
         "trouble": None if trouble is None else trouble.message,
-        "hint": None if trouble is None else _hint(settings, found),
+        "hint": None if trouble is None else _hint(settings, found, marker),
         "digest": found.digest or None,
+        "mirror_of": None if marker is None else marker.source,
+        "level_at": format_ms(level_at_ms) if level_at_ms else None,
     }
 
 
-def _hint(settings: Settings, found: Diagnosis) -> str:
+def _hint(settings: Settings, found: Diagnosis, marker: Marker | None) -> str:
     assert found.trouble is not None, "asked only when something is wrong"
     name = settings.space
     if isinstance(found.trouble, SpaceReplaced) or found.digest:
         return found.trouble.hint  # the stream is sound: what we remember is not of it
+    if marker is not None:
+        return "this is a mirror: `ipledger mirror --verify` says where it and its source part"
     if found.kept.position == 0 and found.head.position == 0:
         return f"restore a backup; or accept the loss with `ipledger space forget {name}`"
     if found.kept.position == 0:
@@ -150,14 +162,19 @@ def _hint(settings: Settings, found: Diagnosis) -> str:
     )
 
 
+# What is told a person only if there is something to tell.
+_SELDOM = {"set_aside", "mirror_of", "level_at"}
+
+
 def _human(data: dict[str, Any], found: Diagnosis) -> str:
     """The report for a person: the verdict last, where the eye is."""
     shown = [
         (key.replace("_", " "), value) for key, value in data.items()
-        if key not in {"trouble", "hint"} and (value is not None or key != "set_aside")
+        if key not in {"trouble", "hint"} and (value is not None or key not in _SELDOM)
     ]  # fmt: skip
     if found.trouble is None:
-        return f"{fields(shown)}\n\nAll is well."
+        mirror = "This is a mirror: read only. " if data["mirror_of"] else ""
+        return f"{fields(shown)}\n\n{mirror}All is well."
     lines = [f"Trouble: {plain(data['trouble'])}", f"What now: {plain(data['hint'])}"]
     if found.kept.position and not found.digest:
         lost = found.head.position - found.kept.position

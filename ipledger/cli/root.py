@@ -32,6 +32,7 @@ VERBS = {
     "free": "ipledger.cli.views:free",
     "get": "ipledger.cli.views:get",
     "history": "ipledger.cli.history:history",
+    "mirror": "ipledger.cli.mirror:mirror",
     "quarantine": "ipledger.cli.time:quarantine",
     "release": "ipledger.cli.leases:release",
     "renew": "ipledger.cli.time:renew",

@@ -99,7 +99,8 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     return cli
 
 
-# By verb: commands whose answers differ in shape. FILES is the test's directory, SPACE the space.
+# By verb: commands whose answers differ in shape. FILES is the test's directory, SPACE the space,
+# URL that of its server.
 COMMANDS: Final[dict[str, list[str]]] = {
     "allocate": [
         "allocate --pool web --owner b", "allocate -f FILES/shop.yaml",
@@ -118,6 +119,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web",
             "get quarantines"],
     "history ip": ["history ip 10.0.0.10", "history ip 10.0.0.11"],
+    "mirror": ["mirror --from URL --to URL?db=4"],
     "quarantine": ["quarantine 10.0.0.10 10.0.0.12 --for 1h --reason arp",
                    "quarantine fd00::9 --reason arp --dry-run"],
     "release": ["release 6 8", "release --owner nobody", "release --label k=v --dry-run"],
@@ -142,7 +144,9 @@ def test_every_verb_is_held_to_its_schema() -> None:
 )
 def test_the_output_is_as_promised(world: Cli, tmp_path: Path, verb: str, command: str) -> None:
     """Key by key, whatever the case."""
+    url = world.options[1]
     words = command.replace("FILES", str(tmp_path)).replace("SPACE", world.options[-1])
+    words = words.replace("URL", url)
     result = world(*words.split(), "-o", "json")
     assert result.code in {0, 5}, result
     name = schema_name(tuple(verb.split()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import fakeredis
 import pytest
@@ -12,15 +13,16 @@ import redis
 
 from engine import tags
 from engine.entry import ORIGIN, RawEntry
-from engine.errors import DamagedEntry, IntegrityError
-from engine.redis_stream import RedisStream, stream_key
+from engine.errors import DamagedEntry, IntegrityError, ReadOnlyMirror
+from engine.redis_stream import RedisStream, marker_key, stream_key
 from engine.stream import Committed, Conflict, Head
 from ipledger.servers import make_client
 from tests.contracts.benches import MemoryBench, RedisBench
+from tests.contracts.mirror import MirrorContract, mirrored
 from tests.contracts.stream import MINUTE_MS, StreamContract
 
 
-class RedisContract(StreamContract):
+class RedisContract(StreamContract, MirrorContract):
     """What holds for the stream on every server, beside the contract."""
 
     @pytest.fixture
@@ -58,6 +60,26 @@ class RedisContract(StreamContract):
             with pytest.raises(IntegrityError, match="is not a stream"):
                 call()
         assert bench.other.get(bench.key) == b"mine"
+
+    def test_a_marker_stands_in_the_slot_of_its_stream(self, bench: RedisBench) -> None:
+        """Its key has the space's name in the same braces, so that one script may ask for both."""
+        mirrored(bench, (5, 1))
+        assert bench.other.exists(f"ipledger:{{{bench.space}}}:mirror") == 1
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"x": "1"}, {"format": "2"}, {"format": "1", "space_id": "zz"}, {"format": "x"}],
+        ids=["another", "newer", "damaged", "no number"],
+    )
+    def test_a_marker_that_is_not_ours_is_an_error(
+        self, bench: RedisBench, fields: dict[Any, Any]
+    ) -> None:
+        """Whoever asks whether the stream is a mirror is told that it cannot be said."""
+        bench.other.hset(marker_key(bench.space), mapping={"source": "s", "voided": "0", **fields})
+        with pytest.raises(IntegrityError, match="is not what marks a mirror"):
+            bench.stream.marker()
+        with pytest.raises(ReadOnlyMirror):
+            bench.append(bench.proposal(""))
 
     def test_a_consumer_group_alone_is_no_history(self, bench: RedisBench) -> None:
         """A stream that somebody made empty, for a group, takes the first commit."""
@@ -115,7 +137,7 @@ class RedisContract(StreamContract):
         assert bench.append(bench.proposal(""), after=ORIGIN).status == "missing"
 
 
-class TestMemoryStream(StreamContract):
+class TestMemoryStream(StreamContract, MirrorContract):
     """The contract in memory."""
 
     @pytest.fixture
@@ -163,7 +185,7 @@ class ServerContract(RedisContract):
         """A stream on the server that the session's tests share, and gone after the test."""
         with make_client(url) as client, redis.Redis.from_url(url) as other:
             yield RedisBench(client, other, space)
-            other.delete(stream_key(space))
+            other.delete(stream_key(space), marker_key(space))
 
     def test_waiting_on_another_type_is_an_error(self, bench: RedisBench) -> None:
         """Whoever waits on what is not a stream is told so (fakeredis breaks down instead)."""

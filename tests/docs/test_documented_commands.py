@@ -81,6 +81,7 @@ def environment() -> Iterator[dict[str, str]]:
             "HOME": directory,
         }
         embedded.stop(home)
+        embedded.stop(Path(directory) / "mirror")  # the second server of the guide to operations
 
 
 def _pages(kind: str) -> list[Path]:

@@ -14,7 +14,9 @@ from engine.entry import Anchor
 from engine.stream import AppendReply, Committed, Conflict, Proposal, Stream
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.faults.workers", "ipledger.ledger", "engine.redis_stream"])
+CONTEXT.set_forkserver_preload(
+    ["tests.faults.workers", "ipledger.ledger", "engine.redis_stream", "replay.mirror"]
+)
 
 
 class Said(NamedTuple):
