@@ -52,7 +52,6 @@ from engine.stream import (
 if TYPE_CHECKING:
     from redis import Redis
 
-_PAGE: Final = str(PAGE_ENTRIES)
 _FIELD_NAMES: Final = list(FIELDS)
 # No answer, or none that can be read.
 _LOST: Final = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
@@ -115,7 +114,8 @@ class RedisStream:
     ) -> AppendReply:
         """See `engine.stream.Stream.append`."""
         arguments: list[str | bytes] = [
-            after.entry_id, after.c, str(voided), str(now_ms), _PAGE, str(TAIL_BYTES_MAX),
+            after.entry_id, after.c, str(voided), str(now_ms), str(PAGE_ENTRIES),
+            str(TAIL_BYTES_MAX),
             str(len(proposals)),
         ]  # fmt: skip
         for proposal in proposals:
@@ -162,7 +162,7 @@ class RedisStream:
         after = f"{after_ms}-{after_position}"
         block_ms = max(block_ms, 1)  # to the server, 0 is for ever
         reply = self._reading(
-            "XREAD", "COUNT", _PAGE, "BLOCK", str(block_ms), "STREAMS", self.key, after
+            "XREAD", "COUNT", str(PAGE_ENTRIES), "BLOCK", str(block_ms), "STREAMS", self.key, after
         )
         if not reply:
             return []

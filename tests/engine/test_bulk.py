@@ -79,7 +79,10 @@ VALUES: Final[tuple[Any, ...]] = (
 
 def _repacked(raw: RawEntry, field: str, at: int, value: object) -> RawEntry:
     """An entry with one member of one field replaced, and its check value made right again."""
-    members = list(msgpack.unpackb(getattr(raw, field), use_list=False))
+    try:
+        members = list(msgpack.unpackb(getattr(raw, field), use_list=False))
+    except ValueError:  # it was harmed before
+        return raw
     members[at % len(members)] = value
     raw = raw._replace(**{field: msgpack.packb(members)})  # type: ignore[arg-type]
     if field == "c" and at % len(members) == len(members) - 1:
