@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import ipledger
+from ipledger.change_views import KINDS
 from tests.cli.conftest import Cli, reservation_yaml
 
 
@@ -105,8 +106,7 @@ def test_what_changed_between_two_moments(web: Cli, tmp_path: Path) -> None:
         assert line in said, said
 
     data = web.json("replay", "--diff", str(begin), "now").data
-    changed = {(kind, item["id"]): item for kind in
-               ("pools", "reservations", "leases", "quarantines") for item in data[kind]}  # fmt: skip
+    changed = {(kind, item["id"]): item for kind in KINDS for item in data[kind]}
     assert sorted(changed) == [
         ("leases", 4), ("leases", 5), ("leases", 9), ("pools", 3), ("quarantines", 10),
         ("reservations", 6),
