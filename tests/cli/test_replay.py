@@ -8,6 +8,7 @@ import pytest
 
 import ipledger
 from ipledger.change_views import KINDS
+from ipledger.cli import progress
 from tests.cli.conftest import Cli, reservation_yaml
 
 
@@ -130,3 +131,17 @@ def test_a_difference_is_narrowed_down(web: Cli) -> None:
     assert by_owner["pools"] == []
     lines = web.ok("replay", "--diff", "1", "now", "--owner", "a", "-o", "jsonl")
     assert len(lines.splitlines()) == 2
+
+
+@pytest.mark.parametrize("words", ["", "--diff 1 now", "--digests FILE --every 2", "--check FILE"])
+def test_long_work_says_how_far_it_is(
+    web: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """On stderr, whatever is asked for and in whatever form; stdout has the answer only."""
+    path = str(tmp_path / "digests")
+    web.ok("replay", "--digests", path)
+    monkeypatch.setattr(progress, "_LINE_S", 0.0)
+    result = web("replay", *words.replace("FILE", path).split(), "-o", "json")
+    assert result.code == 0
+    assert "ipledger: replaying: 3 of 3 events (100 %)" in result.err
+    assert result.data["space"] == web.options[-1]

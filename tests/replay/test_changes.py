@@ -8,13 +8,22 @@ from typing import Any, Final
 
 import pytest
 
+from engine.addresses import RangeSet
+from engine.commands import Apply, Command, PutBack, Renew, SetAside
 from engine.errors import InvalidInput
 from engine.wire import decode_entry
 from projections.state import LedgerState
 from replay.changes import Difference, HeldLease, difference
-from replay.moments import moment_at
+from replay.moments import last_moment, moment_at
 from replay.rebuild import rebuild
-from tests.builders import TestLedger, make_delete, make_pool, make_release, make_reservation
+from tests.builders import (
+    TestLedger,
+    make_allocate,
+    make_delete,
+    make_pool,
+    make_release,
+    make_reservation,
+)
 from tests.simulation.world import simulated
 
 EVENTS: Final = 6_000
@@ -69,6 +78,56 @@ def test_a_difference_is_that_of_two_replays(seed: int) -> None:
     assert sorted(found.endings) == gone
     granted = sum(before.position < f.lease <= after.position for f in simulated(EVENTS).facts)
     assert found.passing == granted - sum(c.before is None for c in found.leases)
+
+
+_CHANGES: Final[dict[str, tuple[Command, str]]] = {
+    "pool updated": (Apply((make_pool(disabled=True),)), "pools"),
+    "pool deleted": (make_delete("idle"), "pools"),
+    "pool terminating": (make_delete("pool"), "pools"),
+    "reservation created": (Apply((make_reservation("new", "10.0.0.50"),)), "reservations"),
+    "reservation updated": (Apply((make_reservation("kept", "10.0.0.90"),)), "reservations"),
+    "reservation deleted": (make_delete(reservations=["kept"]), "reservations"),
+    "lease granted": (make_allocate(owner="new"), "leases"),
+    "lease renewed": (Renew(6, 7_200), "leases"),
+    "lease ended": (make_release(7), "leases"),
+    "conflict reported": (SetAside(RangeSet.parse(["10.0.0.1"]), "arp"), "leases"),
+    "set aside": (SetAside(RangeSet.parse(["10.0.0.70"]), "arp"), "quarantines"),
+    "put back": (PutBack(RangeSet.parse(["10.0.0.80-10.0.0.81"])), "quarantines"),
+    "put back in part": (PutBack(RangeSet.parse(["10.0.0.80"])), "quarantines"),
+}
+
+
+@pytest.mark.parametrize(("command", "kind"), _CHANGES.values(), ids=_CHANGES)
+def test_every_kind_of_change_is_seen(command: Command, kind: str) -> None:
+    """Of an object that was there at the first moment, or is at the second."""
+    ledger = TestLedger()
+    ledger.apply(
+        make_pool(), make_pool("idle", "10.1.0.0/24"), make_reservation("kept", "10.0.0.9")
+    )
+    ledger.done(SetAside(RangeSet.parse(["10.0.0.80-10.0.0.81"]), "arp"))
+    ledger.grant(owner="a", ttl_s=3_600)
+    ledger.grant(owner="b")
+    before = ledger.replayed()
+    ledger.clock.now_ms += 1_000
+    ledger.done(command)
+    stream = ledger.stream
+    found = difference(stream, moment_at(stream, before.position), last_moment(stream))
+    assert _of(found) == _naive(before, ledger.state)
+    assert [name for name, changes in _of(found).items() if changes] == [kind]
+
+
+def test_a_terminating_pool_goes_with_its_last_lease() -> None:
+    """The end of a lease changes its pool, too."""
+    ledger = TestLedger()
+    ledger.apply(make_pool())
+    ledger.grant(owner="a")
+    ledger.done(make_delete("pool"))
+    before = ledger.replayed()
+    ledger.done(make_release(owner="a"))
+    stream = ledger.stream
+    found = difference(stream, moment_at(stream, before.position), last_moment(stream))
+    assert _of(found) == _naive(before, ledger.state)
+    assert [change.after for change in found.pools] == [None]
 
 
 def test_what_came_and_went_is_no_difference() -> None:

@@ -36,9 +36,9 @@ def test_a_bit_of_everything_happens() -> None:
     records = [decode_entry(entry) for entry in world.stream.entries]
     kinds = {type(record.event) for record in records}
     assert kinds == {
-        ev.SpaceCreated, ev.PoolCreated, ev.PoolDeleted, ev.ReservationCreated,
-        ev.ReservationDeleted, ev.LeaseGranted, ev.LeaseRenewed, ev.LeaseEnded,
-        ev.ConflictReported, ev.Quarantined, ev.QuarantineEnded,
+        ev.SpaceCreated, ev.PoolCreated, ev.PoolUpdated, ev.PoolDeleted, ev.ReservationCreated,
+        ev.ReservationUpdated, ev.ReservationDeleted, ev.LeaseGranted, ev.LeaseRenewed,
+        ev.LeaseEnded, ev.ConflictReported, ev.Quarantined, ev.QuarantineEnded,
     }  # fmt: skip
     facts = world.facts
     assert {fact.ended_by for fact in facts} == {

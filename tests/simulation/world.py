@@ -48,6 +48,7 @@ _POOLS: Final = (
     make_pool("shared", "10.10.0.0/22", ttl_s=10_800),
     make_pool("v6", "fd00:10::/64"),
 )
+# Deleted with all its leases and made anew, again and again.
 _VOLATILE: Final = make_pool("volatile", "10.20.0.0/24", ttl_s=1_800)
 _SHARED_FIRST: Final = 0x0A0A0001
 
@@ -243,20 +244,24 @@ class Simulation:
             yield _Ask(delete, lambda done: self._ended(done, "revoked"))
         if self._turns % 40 == 4:
             yield _Ask(Apply((_VOLATILE,)), _nothing)
-        if self._turns % 9 == 0:
+        if self._turns % 23 == 0:
+            ttl_s = self._random.choice([3_600, 10_800])
+            yield _Ask(Apply((make_pool("shared", "10.10.0.0/22", ttl_s=ttl_s),)), _nothing)
+        if self._turns % 3 == 0:
             yield self._reservation()
         if self._turns % 4 == 0:
             yield self._quarantine()
 
     def _reservation(self) -> _Ask:
-        number = self._random.randrange(12)
+        number = self._random.randrange(6)
         name = f"kept-{number}"
-        if name in self._reserved:
+        if name in self._reserved and self._random.random() < 0.5:
             self._reserved.discard(name)
             return _Ask(make_delete(reservations=[name]), _nothing)
         self._reserved.add(name)
         first = _SHARED_FIRST + 64 + number * 16
-        span = f"{text_of(from_int(first, 4))}-{text_of(from_int(first + 7, 4))}"
+        last = first + self._random.randrange(8)
+        span = f"{text_of(from_int(first, 4))}-{text_of(from_int(last, 4))}"
         owner = f"c1/ns-0/pod-{number * 7}" if number % 3 == 0 else None
         return _Ask(Apply((make_reservation(name, span, owner=owner),)), _nothing)
 
