@@ -77,9 +77,9 @@ class _Asked(TypedDict):
 @click.option("--check", metavar="FILE", type=click.Path(),
               help="Compare with the digests in a file; exit code 8 if they differ.")  # fmt: skip
 def replay(settings: Settings, /, **asked: Unpack[_Asked]) -> int:
-    """Fold the events anew and tell what they amount to, now or at an earlier moment.
+    """Fold the events anew: what is, what was, what changed.
 
-    A digest file says where two replays part, of this machine or of another: the last position
+    Without options it tells what all events amount to. A digest file says where two replays part, of this machine or of another: the last position
     at which they agree, and the first at which they differ.
     """
     _check_options(asked)
