@@ -48,7 +48,8 @@ def difference_view(found: Difference, space: str, narrowed: Narrowed | None = N
         "from": moment_view(found.begin),
         "to": moment_view(found.end),
         "events": found.events,
-        "granted_and_ended": found.passing,
+        # Of what is at neither moment it is only known how many there were.
+        "granted_and_ended": None if any(wanted) else found.passing,
         "summary": {
             kind: {how: sum(item["change"] == how for item in listed) for how in HOW}
             for kind, listed in items.items()

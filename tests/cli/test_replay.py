@@ -125,6 +125,7 @@ def test_a_difference_is_narrowed_down(web: Cli) -> None:
     by_pool = web.json("replay", "--diff", "1", "now", "--pool", "six").data
     assert [item["id"] for item in by_pool["pools"]] == [3]
     assert [item["after"]["owner"] for item in by_pool["leases"]] == ["a", "b"]
+    assert by_pool["granted_and_ended"] is None, "nobody knows whose they were"
     assert by_pool["summary"]["leases"] == {"added": 2, "removed": 0, "changed": 0}
     by_owner = web.json("replay", "--diff", "1", "now", "--owner", "a").data
     assert [item["after"]["pool"] for item in by_owner["leases"]] == ["web", "six"]

@@ -126,6 +126,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "release": ["release 6 8", "release --owner nobody", "release --label k=v --dry-run"],
     "renew": ["renew 8", "renew 8 --ttl 3h --shorten"],
     "replay": ["replay", "replay --digest", "replay --to 0", "replay --diff 0 now",
+               "replay --diff 0 now --pool web --owner a",
                "replay --digests FILES/digests --every 3"],
     "space create": ["space create SPACE-2"],
     "space forget": ["space forget SPACE", "space forget SPACE-3"],
