@@ -79,8 +79,9 @@ class _Asked(TypedDict):
 def replay(settings: Settings, /, **asked: Unpack[_Asked]) -> int:
     """Fold the events anew: what is, what was, what changed.
 
-    Without options it tells what all events amount to. A digest file says where two replays part, of this machine or of another: the last position
-    at which they agree, and the first at which they differ.
+    Without options it tells what all events amount to. A digest file says where two replays part,
+    of this machine or of another: the last position at which they agree, and the first at which
+    they differ.
     """
     _check_options(asked)
     with _history(settings) as history:
