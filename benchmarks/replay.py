@@ -9,7 +9,8 @@ import msgpack
 import ipledger
 from benchmarks.bare import caller_of
 from benchmarks.harness import Bench, Figure, Options, Report, Timing, in_turns, main
-from engine.reading import Continuity, read_commits
+from engine.bulk import read_rows
+from engine.reading import Continuity
 from engine.stream import PAGE_ENTRIES, Stream
 from engine.wire import decode_event
 from ipledger import operations, servers
@@ -66,8 +67,8 @@ class BareReading:
 def fold_free_sets(stream: Stream) -> FreeSets:
     """What may be given out, folded anew."""
     sets = FreeSets()
-    for records in read_commits(stream, Continuity(decode=decode_event)):
-        sets.apply_all(records)
+    for items in read_rows(stream, Continuity(decode=decode_event), sealed=False):
+        sets.apply_rows(items)
     return sets
 
 

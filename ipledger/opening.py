@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from engine.bulk import read_rows
 from engine.errors import IntegrityError, ViewDamaged
-from engine.reading import Continuity, HighWater, read_commits, resume
+from engine.reading import Continuity, HighWater, resume
 from engine.stream import Stream
 from ipledger import log
 from projections.collector import seldom_collecting
@@ -94,6 +95,6 @@ class Opener:
         return continuity, state
 
     def _fold(self, continuity: Continuity, state: LedgerState) -> None:
-        for records in read_commits(self._stream, continuity):
-            state.apply_all(records)
+        for items in read_rows(self._stream, continuity):
+            state.apply_rows(items)
             self._on_progress(state.position)

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import Final
 
+from engine.bulk import read_rows
 from engine.commands import Claim, Command
 from engine.entry import Anchor
 from engine.errors import (
@@ -25,7 +26,7 @@ from engine.errors import (
     UnknownOutcome,
     ViewDamaged,
 )
-from engine.reading import Continuity, read_commits
+from engine.reading import Continuity
 from engine.stream import Stream, trouble
 from engine.wire import decode_entry
 from ipledger import log
@@ -295,8 +296,8 @@ class Writer:
     @seldom_collecting()
     def _catch_up(self) -> None:
         try:
-            for records in read_commits(self.stream, self.continuity):
-                self.state.apply_all(records)
+            for items in read_rows(self.stream, self.continuity):
+                self.state.apply_rows(items)
         except ViewDamaged as error:
             self._start_anew(error)
 

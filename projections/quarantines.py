@@ -31,6 +31,10 @@ class Quarantines:
         """All quarantines, by id."""
         return iter(self._by_id.values())
 
+    def get(self, quarantine_id: int) -> Quarantine | None:
+        """The quarantine with that id, while any of it lasts."""
+        return self._by_id.get(quarantine_id)
+
     def closed(self, family: Family) -> RangeSet:
         """Everything of a family that is quarantined."""
         return self._closed[family]

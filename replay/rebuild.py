@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from engine.bulk import read_rows
 from engine.entry import Record
-from engine.errors import InvalidInput
 from engine.reading import Continuity, HighWater, read_commits
 from engine.stream import Stream
 from projections.collector import seldom_collecting
 from projections.state import LedgerState
+from replay.moments import Moment, last_moment, moment_at, moment_by
+from replay.walk import Fold, RowFold, walk
 
 
 class Rebuilt(NamedTuple):
@@ -29,16 +31,16 @@ def whole_commits(records: list[Record]) -> Iterator[list[Record]]:
             begin = at + 1
 
 
-@seldom_collecting()
 def rebuild(
     stream: Stream,
     *,
+    to: Moment | None = None,
     to_position: int | None = None,
     to_ms: int | None = None,
     remembered: HighWater | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Rebuilt:
-    """Fold the stream up to a position or a time, or to its end.
+    """Fold the stream up to a moment, a position or a time, or to its end.
 
     Raises:
         InvalidInput: the position lies inside a commit (the nearest ends are named) or beyond
@@ -46,31 +48,48 @@ def rebuild(
         IntegrityError: the stream is not what it must be.
         Unavailable: it cannot be read.
     """
+    if to is not None:
+        pass
+    elif to_position is not None:
+        to = moment_at(stream, to_position)
+    elif to_ms is not None:
+        to = moment_by(stream, to_ms) or Moment(0, 0)
+    else:
+        to = last_moment(stream)
     state = LedgerState()
-    events = 0
-    for records in read_commits(stream, Continuity(remembered)):
-        if to_position is None and to_ms is None:
-            state.apply_all(records)
-            events += len(records)
-        else:
-            for commit in whole_commits(records):
-                last = commit[-1].position
-                if to_position is not None and last > to_position:
-                    if commit[0].position <= to_position:
-                        raise _inside(to_position, commit[0].position - 1, last)
-                    return Rebuilt(state, events)
-                if to_ms is not None and commit[0].ms > to_ms:
-                    return Rebuilt(state, events)
-                state.apply_all(commit)
-                events += len(commit)
-        if on_progress is not None:
-            on_progress(state.position)
-    if to_position is not None and to_position > state.position:
-        message = f"position {to_position} is beyond the end of the stream ({state.position})"
-        raise InvalidInput(message, "leave it out to replay to the end")
+    events = fold_to(stream, state, to, remembered=remembered, on_progress=on_progress)
     return Rebuilt(state, events)
 
 
-def _inside(position: int, before: int, end: int) -> InvalidInput:
-    message = f"position {position} lies inside a commit"
-    return InvalidInput(message, f"the nearest commit ends are {before} and {end}")
+@seldom_collecting()
+def fold_to(
+    stream: Stream,
+    into: Fold,
+    to: Moment,
+    *,
+    remembered: HighWater | None = None,
+    continuity: Continuity | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Fold the stream into anything that folds, up to a moment; return how many events.
+
+    `continuity` is where `into` stands, if that is not the beginning.
+
+    Raises:
+        IntegrityError: the stream is not what it must be.
+        Unavailable: it cannot be read.
+    """
+    reading = Continuity(remembered) if continuity is None else continuity
+    events = 0
+    told = on_progress or (lambda _position: None)
+    if isinstance(into, RowFold):
+        for items, _ in walk(stream, reading, [to.position], remembered, read_rows):
+            into.apply_rows(items)
+            events += len(items)
+            told(reading.anchor.position)
+        return events
+    for records, _ in walk(stream, reading, [to.position], remembered, read_commits):
+        into.apply_all(records)
+        events += len(records)
+        told(reading.anchor.position)
+    return events

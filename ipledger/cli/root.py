@@ -36,7 +36,7 @@ VERBS = {
     "quarantine": "ipledger.cli.time:quarantine",
     "release": "ipledger.cli.leases:release",
     "renew": "ipledger.cli.time:renew",
-    "replay": "ipledger.cli.stream:replay",
+    "replay": "ipledger.cli.replay:replay",
     "space": "ipledger.cli.admin:space",
     "sweep": "ipledger.cli.time:sweep",
     "unquarantine": "ipledger.cli.time:unquarantine",

@@ -1,17 +1,17 @@
-"""`follow` and `replay`: the events themselves, and what they amount to."""
+"""`follow`: the events themselves, as they come."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ipledger.cli.complete import complete_event_type
 from ipledger.cli.settings import Settings, verb
-from ipledger.cli.show import Json, emit, fields, json_line, plain, write, yaml_text
+from ipledger.cli.show import Json, json_line, plain, write, yaml_text
 from ipledger.cli.views import must_exist
 
 if TYPE_CHECKING:
@@ -171,32 +171,3 @@ def whole_commits(stream: Stream, continuity: Continuity, *, forever: bool) -> I
             # A commit may have been read in part: what was not delivered is read again.
             continuity = copy(kept)
             time.sleep(_AWAY_S)
-
-
-@verb(examples=("ipledger replay --digest", "ipledger replay --to 2026-11-03T04:05:00Z"))
-@click.option("--to", "to", metavar="POSITION|TIME", help="Stop there [the end].")
-@click.option("--digest", "with_digest", is_flag=True, help="The canonical digest of the state.")
-def replay(settings: Settings, to: str | None, with_digest: bool) -> None:
-    """Fold the events anew and tell what they amount to."""
-    from ipledger.times import Point, format_ms, parse_point
-    from projections.digest import state_digest
-    from replay.rebuild import rebuild
-
-    point = Point(None, None) if to is None else parse_point(to, _now_ms())
-    with settings.open() as ledger:
-        must_exist(ledger)
-        began_s = time.monotonic()
-        state, events = rebuild(ledger.writer.stream, to_position=point.position, to_ms=point.ms)
-        took_s = time.monotonic() - began_s
-    data: dict[str, Any] = {
-        "space": settings.space,
-        "position": state.position,
-        "time": format_ms(state.ms) if state.position else None,
-        "events": events,
-        "pools": len(state.pool_table),
-        "reservations": len(state.reservation_table),
-        "leases": len(state.lease_table),
-        "digest": state_digest(state) if with_digest else None,
-    }
-    shown = [(key, value) for key, value in data.items() if key != "digest" or with_digest]
-    emit(settings.output, data, f"{fields(shown)}\n{events} events in {took_s:.2f} s")

@@ -26,7 +26,10 @@ from tests.cli.conftest import (
 from tests.engine.samples import ALL, COMMIT, IDS, MS, POSITION, Sample
 
 # What is no answer of a verb but a part of several, or goes to stderr.
-SHARED: Final = {"common", "error", "lease", "pool", "quarantined", "reservation", "space"}
+SHARED: Final = {
+    "common", "digests", "error", "lease", "pool", "quarantined", "replay-check", "replay-diff",
+    "reservation", "space",
+}  # fmt: skip
 # Verbs whose output is for a person or a shell.
 WITHOUT: Final = {("completion",), ("demo",)}
 # Keys that are there in some cases only.
@@ -124,7 +127,9 @@ COMMANDS: Final[dict[str, list[str]]] = {
                    "quarantine fd00::9 --reason arp --dry-run"],
     "release": ["release 6 8", "release --owner nobody", "release --label k=v --dry-run"],
     "renew": ["renew 8", "renew 8 --ttl 3h --shorten"],
-    "replay": ["replay", "replay --digest", "replay --to 0"],
+    "replay": ["replay", "replay --digest", "replay --to 0", "replay --diff 0 now",
+               "replay --diff 0 now --pool web --owner a",
+               "replay --digests FILES/digests --every 3"],
     "space create": ["space create SPACE-2"],
     "space forget": ["space forget SPACE", "space forget SPACE-3"],
     "space list": ["space list"],
