@@ -185,7 +185,15 @@ class Chain:
             says = f"it is of generation {commit.generation}, the history of {self.generation}"
             self._breach("generation", position, says)
         self._decided(record, commit)
-        header, sealed = record.header, record.sealed
+        text = record.sealed.command_id
+        if text is not None and sha256(text.encode()).digest()[:16] != record.header.command:
+            says = "the id of its command is not the one that its key was made of"
+            self._breach("command-id", position, says)
+        if commit.part == 0:
+            self._command(record)
+
+    def _command(self, record: Record) -> None:
+        position, header = record.position, record.header
         key = header.command + header.step.to_bytes(_STEP_BYTES)
         before = self._commands.get(key)
         if before is not None:
@@ -197,10 +205,6 @@ class Chain:
             at, old = self._order.popleft()
             if self._commands[old] == at:
                 del self._commands[old]
-        text = sealed.command_id
-        if text is not None and sha256(text.encode()).digest()[:16] != header.command:
-            says = "the id of its command is not the one that its key was made of"
-            self._breach("command-id", position, says)
 
     def _decided(self, record: Record, commit: Commit) -> None:
         at, position = commit.decided_at, record.position
