@@ -6,7 +6,7 @@ Each function is given the history of `Forger`, forges, and returns the position
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 from zlib import crc32
 
 from engine import events as ev
@@ -52,10 +52,11 @@ def _checked(c: bytes, e: bytes, s: bytes) -> bytes:
     return c[:-8] + (crc32(e, crc32(c[:-8])) << 32 | crc32(s)).to_bytes(8)
 
 
-def _with(field: str, value: bytes) -> Forge:
+def _with(field: Literal["e", "s"], value: bytes) -> Forge:
     def forge(history: Forger) -> int:
-        entry = history.raw(14)._replace(**{field: value})
-        return history.replace(14, **{field: value}, c=_checked(entry.c, entry.e, entry.s))
+        entry = history.raw(14)
+        parts = {"e": entry.e, "s": entry.s, field: value}
+        return history.replace(14, **parts, c=_checked(entry.c, **parts))
 
     return forge
 
@@ -415,14 +416,19 @@ _enter("live-report", {
     "a report on what has ended": lambda history: history.write(history.reported(8)),
     "a second report": lambda history: history.write(history.reported(11)),
 })  # fmt: skip
+
+
+def _released(**wrong: Any) -> Forge:
+    return lambda history: history.write(history.ended(7, **wrong))
+
+
 _enter("lease-facts", {
-    f"a release that names another {name}": lambda history, wrong=wrong:
-        history.write(history.ended(7, **wrong))
-    for name, wrong in {
+    f"a release that names another {name}": _released(**wrong)
+    for name, wrong in dict[str, dict[str, Any]]({
         "pool": {"pool_id": 3}, "address": {"address": raw(9)}, "owner": {"owner": "z"},
         "interface": {"interface": "eth1"}, "uid": {"uid": "u2"},
         "label": {"labels": (("k", "v"),)},
-    }.items()
+    }).items()
 })  # fmt: skip
 _enter("lease-facts", {
     "a release of a block around it": lambda history:

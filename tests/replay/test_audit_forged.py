@@ -16,7 +16,7 @@ from engine.redis_stream import RedisStream, stream_key
 from projections.state import LedgerState
 from replay.audit import RULES, Audited, Options, audit, chain
 from tests.builders import SPACE_ID
-from tests.replay.forger import WEB, Forger, granted, plain
+from tests.replay.forger import WEB, Forger, granted, plain, raw
 from tests.replay.forgeries import FORGERIES, Forge
 
 # What no forged entry breaks: each has a test of its own below.
@@ -142,12 +142,12 @@ def test_an_entry_of_another_program_is_passed() -> None:
     ids = {7: f"{history.raw(7).ms}-7", 9: f"{history.raw(9).ms}-0"}
     client = fakeredis.FakeRedis()
     key = stream_key("default")
-    for raw in history.stream.entries:
-        fields = {"e": raw.e, "s": raw.s, "t": raw.t, "c": raw.c}
-        if raw.position in ids:
-            client.xadd(key, {"hello": "world"}, id=ids[raw.position])
-        if raw.position != 7:
-            client.xadd(key, fields, id=raw.entry_id)  # type: ignore[arg-type]
+    for entry in history.stream.entries:
+        fields = {"e": entry.e, "s": entry.s, "t": entry.t, "c": entry.c}
+        if entry.position in ids:
+            client.xadd(key, {"hello": "world"}, id=ids[entry.position])
+        if entry.position != 7:
+            client.xadd(key, fields, id=entry.entry_id)  # type: ignore[arg-type]
     found = audit(RedisStream(client, "default"), Options(fold=False))
     assert [(breach.rule, breach.position) for breach in found.breaches] == [
         ("fields", 7), ("fields", 0)
@@ -236,7 +236,7 @@ def test_a_type_of_a_later_level_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(chain.SINCE_LEVEL, ev.QuarantineEnded, 2)
     history = Forger()
     assert not audited(history).by_rule
-    history.write(plain(ev.QuarantineEnded(6, 4, history.record(6).event[1], expired=False)))
+    history.write(plain(ev.QuarantineEnded(6, 4, raw(4, 4), expired=False)))
     assert audited(history).by_rule == {"level": 1}
 
 
