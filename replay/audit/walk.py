@@ -168,13 +168,13 @@ class _Auditor:
 def audit(
     stream: Stream,
     options: Options = Options(),  # noqa: B008 - a named tuple does not change
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Audited:
     """Walk the history once, from its beginning, and check every rule.
 
     What is damaged or cannot be is noted, and the walk goes on. Memory is that of what is held at
-    a time, and of the addresses that ever were. `on_progress` is told, page by page, how far the
-    walk has come, and how far it will go.
+    a time, and of the addresses that ever were. `on_progress` is told, page by page, to which
+    position the walk has come.
 
     Raises:
         InvalidInput: the end that is asked for lies inside a commit (the nearest ends are named),
@@ -198,7 +198,9 @@ def audit(
                 return auditor.finish(whole=False)
             auditor.take(raw)
         if on_progress is not None:
-            on_progress(chain.position, goal)
+            on_progress(chain.position)
+    if to_ms is not None and not auditor.events:
+        return _stopped(auditor, to_ms)
     if chain.position < goal:
         chain.miss(goal)
     return auditor.finish(whole=to_position is None)
@@ -206,8 +208,8 @@ def audit(
 
 def _stopped(auditor: _Auditor, to_ms: int) -> Audited:
     if not auditor.events:
-        message = "the history begins only after that time"
-        raise InvalidInput(message, f"give a later time than {to_ms} ms, or none")
+        message = f"there is no event by that time ({to_ms} ms since 1970)"
+        raise InvalidInput(message, "give a later time, or leave it out to audit everything")
     return auditor.finish(whole=False)
 
 
