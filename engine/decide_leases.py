@@ -44,6 +44,8 @@ def decide_together(
             return decision
         if isinstance(decision, Nothing):
             held += decision.leases
+            # What is granted beside it says that it is held, so it must still be.
+            reads[tags.owner(request.owner, request.interface)] = None
             continue
         changes += decision.changes
         reads.update(dict.fromkeys(decision.reads))

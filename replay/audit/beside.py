@@ -77,7 +77,7 @@ def _leases(state: LedgerState, world: World) -> tuple[object, object]:
     """Both sides' leases; they are compared one by one, so that no list of all is made."""
     number = 0
     for lease in state.leases():
-        held = world.leases.get(lease.lease_id)
+        held = world.lease(lease.lease_id)
         number += 1
         theirs = (lease.pool_id, lease.address, lease.owner, lease.interface, lease.uid,
                   lease.labels, lease.effective_at_ms, lease.expires_at_ms)  # fmt: skip
@@ -87,7 +87,7 @@ def _leases(state: LedgerState, world: World) -> tuple[object, object]:
         )  # fmt: skip
         if theirs != ours:
             return theirs, ours
-    return number, len(world.leases)
+    return number, sum(1 for _ in world.leases())
 
 
 def _reservations(state: LedgerState, world: World) -> tuple[object, object]:
@@ -134,7 +134,7 @@ def _count_leased(world: World) -> tuple[dict[int, int], dict[int, int]]:
     """By pool: the addresses that are held, and those of them that are reserved."""
     held: dict[int, int] = {}
     kept: dict[int, int] = {}
-    for lease in world.leases.values():
+    for lease in world.leases():
         pool_id, width = lease.pool_id, len(lease.address)
         held[pool_id] = held.get(pool_id, 0) + 1
         if arithmetic.index_of(world.reserved(width), int.from_bytes(lease.address)) >= 0:

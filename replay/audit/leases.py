@@ -8,7 +8,7 @@ from engine import events as ev
 from engine import ranges as arithmetic
 from engine.entry import Record
 from engine.model import ENDINGS
-from replay.audit.world import Lease, Pool, Report, Tenure, World, text_of
+from replay.audit.world import Lease, Pool, Report, World, text_of
 
 _EXPIRED: Final = ENDINGS.index("expired")
 _SUPERSEDED: Final = ENDINGS.index("superseded")
@@ -43,29 +43,27 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
     world.holders[address] = position
     expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
     sealed = record.sealed
-    world.leases[position] = Lease(
+    world.hold(Lease(
         position, event.pool_id, address, event.prefix_length, sealed.owner, event.interface,
         sealed.uid, sealed.labels, began_ms, expires_ms, position,
-    )  # fmt: skip
+    ))  # fmt: skip
     world.commit.beside += [(position, lease_id) for lease_id in event.beside]
 
 
 def _holders(world: World, record: Record, address: bytes, began_ms: int) -> None:
     """One holder at a time, by the order of events and by when they were true."""
     present = world.holders.get(address)
-    if present is not None:
-        held = world.leases[present]
+    held = None if present is None else world.lease(present)
+    if held is not None:
         says = f"{text_of(address)} is granted while {held.owner} holds it (lease {present})"
         world.breach("one-holder", record.position, says, present)
         _forget(world, held)  # the later one is who is found at the address
         return
-    before = world.last_tenure.get(address)
-    if before is not None and began_ms < before.ended_ms:
-        says = (
-            f"{text_of(address)} is granted from {before.ended_ms - began_ms} ms before the tenure "
-            "before it ended"
-        )
-        world.breach("one-tenure", record.position, says, before.position)
+    ended_ms, ended_at = world.last_tenure.get(address, (0, 0))
+    if began_ms < ended_ms:
+        early_ms = ended_ms - began_ms
+        says = f"{text_of(address)} is granted from {early_ms} ms before the last tenure ended"
+        world.breach("one-tenure", record.position, says, ended_at)
 
 
 def _reserved(world: World, record: Record, value: int, width: int) -> None:
@@ -107,9 +105,9 @@ def _rested(world: World, record: Record, address: bytes, before: Lease | None) 
     until_ms = world.rests_until_ms.pop(address, 0)
     if until_ms <= record.ms or (before is not None and before.address == address):
         return
-    tenure = world.last_tenure[address]
+    _, ended_at = world.last_tenure[address]
     says = f"{text_of(address)} is granted while it rests for {until_ms - record.ms} ms more"
-    world.breach("cooling", record.position, says, tenure.position)
+    world.breach("cooling", record.position, says, ended_at)
 
 
 def _of_pool(world: World, record: Record, pool: Pool, address: bytes) -> None:
@@ -136,7 +134,7 @@ def _spoken_of(
     event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported,
 ) -> Lease | None:  # fmt: skip
     """The lease that an event is about, with what it repeats compared."""
-    lease = world.leases.get(event.lease)
+    lease = world.lease(event.lease)
     if lease is None:
         if not world.is_unseen(event.lease):
             gone = "has ended before" if event.lease in world.ended else "was never granted"
@@ -158,9 +156,7 @@ def renewed(world: World, record: Record, event: ev.LeaseRenewed) -> None:
     lease = _spoken_of(world, record, "live-renew", event)
     if lease is not None:
         expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
-        world.leases[lease.lease_id] = lease._replace(
-            expires_ms=expires_ms, position=record.position
-        )
+        world.hold(lease._replace(expires_ms=expires_ms, position=record.position))
 
 
 def reported(world: World, record: Record, event: ev.ConflictReported) -> None:
@@ -201,14 +197,13 @@ def ended(world: World, record: Record, event: ev.LeaseEnded) -> None:
     if pool is not None:
         world.rest(lease.address, ended_ms + pool.event.cooldown_s * 1_000)
     _forget(world, lease)
-    world.last_tenure[lease.address] = Tenure(ended_ms, record.position)
+    world.last_tenure[lease.address] = (ended_ms, record.position)
 
 
 def _forget(world: World, lease: Lease) -> None:
     """A lease is held no more; its pool may be gone with it."""
-    del world.leases[lease.lease_id]
+    world.let_go(lease)
     world.reports.pop(lease.lease_id, None)
-    world.ended.add(lease.lease_id)
     if world.holders.get(lease.address) == lease.lease_id:
         del world.holders[lease.address]
     pool = world.pools.get(lease.pool_id)

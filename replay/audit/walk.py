@@ -132,7 +132,7 @@ class _Auditor:
                 says = f"lease {lease.lease_id} ends, and what was reported on it is not set aside"
                 world.breach("set-aside", at, says, report.position)
             for at, lease_id in commit.beside:
-                if lease_id not in world.leases and not world.is_unseen(lease_id):
+                if world.lease(lease_id) is None and not world.is_unseen(lease_id):
                     says = f"lease {lease_id}, which is named beside the grant, is not held"
                     world.breach("beside", at, says, lease_id)
         if commit.used:

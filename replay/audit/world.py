@@ -6,8 +6,9 @@ bytes where it is a key and a number where it lies in a range; large pools are n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pyroaring import BitMap64
 
@@ -173,13 +174,6 @@ class Quarantine(NamedTuple):
     ends_ms: int | None
 
 
-class Tenure(NamedTuple):
-    """How an address was last held: until when, in effect, and which event ended it."""
-
-    ended_ms: int
-    position: int
-
-
 class InCommit:
     """What matters only until the commit that is being read is whole."""
 
@@ -212,16 +206,37 @@ class World:
         self.reservations: dict[int, Reservation] = {}
         self.reservation_names: dict[str, int] = {}
         self._reserved: dict[Family, Ranges | None] = {4: (), 16: ()}
-        self.leases: dict[int, Lease] = {}
+        # Plain tuples, with the fields of a `Lease`: the garbage collector lets go of these, but
+        # would visit named tuples again and again.
+        self._leases: dict[int, tuple[Any, ...]] = {}
         self.holders: dict[bytes, int] = {}
         self.ended = BitMap64()
-        self.last_tenure: dict[bytes, Tenure] = {}
+        # Until when, in effect, an address was held last, and the position of that end.
+        self.last_tenure: dict[bytes, tuple[int, int]] = {}
         self.rests_until_ms: dict[bytes, int] = {}
         self._rests_pruned = _PRUNE_LEAST
         self.reports: dict[int, Report] = {}
         self.quarantines: dict[int, Quarantine] = {}
         self.aside: dict[Family, Intervals] = {4: Intervals(), 16: Intervals()}
         self.commit = InCommit()
+
+    def lease(self, lease_id: int) -> Lease | None:
+        """The lease of that id, if it is held."""
+        found = self._leases.get(lease_id)
+        return None if found is None else Lease._make(found)
+
+    def leases(self) -> Iterator[Lease]:
+        """Everything that is held."""
+        return map(Lease._make, self._leases.values())
+
+    def hold(self, lease: Lease) -> None:
+        """A lease is held from now on, or goes on otherwise."""
+        self._leases[lease.lease_id] = tuple(lease)
+
+    def let_go(self, lease: Lease) -> None:
+        """A lease is held no more."""
+        del self._leases[lease.lease_id]
+        self.ended.add(lease.lease_id)
 
     def is_unseen(self, position: int) -> bool:
         """Whether what stood at a position is not known, so that nothing can be said of it."""
