@@ -110,9 +110,11 @@ class Chain:
         if self._open is not None:
             says = f"the history ends inside the commit that begins at position {self.begins}"
             self._breach("commit-whole", self._open.position, says, self.begins)
-        if not whole or not self._seen:
+        # What is missing in a hole has been told.
+        left = [at for at in self._seen if not self._world.is_unseen(at)]
+        if not whole or not left:
             return
-        last = max(self._seen)
+        last = max(left)
         if last > self.position:
             says = f"position {last} was seen on this machine; the stream ends at {self.position}"
         else:

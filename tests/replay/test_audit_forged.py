@@ -177,6 +177,9 @@ def test_what_was_seen_before_is_compared() -> None:
     history.drop([14, 15])
     found = audited(history, remembered=remembered)
     assert [breach.position for breach in found.breaches] == [7, 13]
+    history = Forger()
+    history.drop([7])
+    assert audited(history, remembered=remembered).by_rule == {"gapless": 1}
     (breach,) = audited(Forger(), remembered=remembered._replace(space_id=bytes(16))).breaches
     assert (breach.rule, breach.position) == ("as-seen", 1)
 
