@@ -26,7 +26,8 @@ _VIEWS: Final = "what is made of it"
 
 _ALL: Final = (
     Rule("fields", _STREAM, "an entry has the fields e, s, t, c and no others"),
-    Rule("shape", _STREAM, "every field can be read, in its bounds and its form (V1, V2, V4, V5, V16)"),
+    Rule("shape", _STREAM, "every field can be read, in its bounds and its form (V1, V2, V4, V5, "
+         "V16)"),
     Rule("known", _STREAM, "every event type and version is one that this release knows"),
     Rule("check-value", _STREAM, "the check value is that of the entry: nothing was altered"),
     Rule("tags", _STREAM, "the tags are those that the event implies"),
