@@ -66,7 +66,7 @@ def audit(settings: Settings, to: str | None, max_breaches: int, count_every: in
         stream = servers.open_stream(server, settings.space)
         remembered = _remembered(HighWaterFile(settings.states, endpoint, settings.space))
         head = stream.head()
-        if head.position == 0 and remembered is None and settings.space != "default":
+        if head.ms == 0 and remembered is None and settings.space != "default":
             raise no_such_space(settings.space)
         _check_time(point, head, now_ms)
         options = Options(

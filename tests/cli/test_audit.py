@@ -140,3 +140,25 @@ def test_a_bad_point_is_refused(web: Cli, words: list[str], code: int, hint: str
 def test_an_unknown_space_is_not_found(cli: Cli) -> None:
     """A typing error is no sound history."""
     assert cli("--space", "typo", "audit").code == 3
+
+
+@pytest.mark.parametrize("text", ["a\nb", " ", "x" * 513, "\x1b[2J"], ids=ascii)
+def test_what_an_audit_would_find_is_not_written(cli: Cli, text: str) -> None:
+    """Actors and reasons are texts, whoever gives them: a new space and a restoration, too."""
+    space = cli.options[-1]
+    for words in (
+        ["--actor", text, "space", "create", f"{space}-2"],
+        ["--reason", text, "space", "create", f"{space}-2"],
+        ["--actor", text, "sweep"],
+    ):
+        assert cli(*words).code == 6, words
+    assert cli("--space", f"{space}-2", "audit").code == 3
+    cli.options[-1] = f"{space}-3"
+    cli.ok("space", "create", cli.options[-1])
+    cli.ok("space", "forget", cli.options[-1])
+    with redis.Redis.from_url(cli.options[1]) as client:
+        client.xadd(stream_key(cli.options[-1]), {"hello": "world"})
+    accept = ["doctor", "--accept-rollback", "--void-through", "9"]
+    assert cli(*accept, "--reason", text).code == 6
+    assert cli(*accept, "--reason", "why").code == 0
+    assert cli.json("audit").data["restorations"][0]["reason"] == "why"

@@ -15,9 +15,10 @@ from engine.reading import HighWater
 from engine.redis_stream import RedisStream, stream_key
 from projections.state import LedgerState
 from replay.audit import RULES, Audited, Options, audit, chain
-from tests.builders import SPACE_ID
+from tests.builders import SPACE_ID, START_MS
 from tests.replay.forger import WEB, Forger, granted, plain, raw
-from tests.replay.forgeries import FORGERIES, Forge
+from tests.replay.forgeries import FORGERIES
+from tests.replay.registry import Forge
 
 # What no forged entry breaks: each has a test of its own below.
 ELSEWHERE: Final = {"fields", "as-seen", "fold", "counts"}
@@ -95,6 +96,29 @@ def test_all_breaches_are_found_and_some_are_kept() -> None:
     few = audited(history, breaches_max=1)
     assert (len(few.breaches), few.total) == (1, 3)
     assert few.by_rule == found.by_rule
+
+
+def test_what_is_just_in_time_is_right() -> None:
+    """At the very millisecond at which it may be."""
+    history = Forger()
+
+    def wait_until(at_s: int) -> float:
+        return at_s - (history.ms - START_MS) / 1_000
+
+    began_ms = history.raw(10).ms
+    history.write(history.ended(10, effective_at_ms=began_ms))  # a tenure of no time
+    history.write(granted(40, "z", 3, effective_at_ms=began_ms))  # from its very end
+    history.write(granted(42, "z", 3, effective_at_ms=history.ms + 1_000))  # since just now
+    history.write(granted(6, "z"), wait_s=wait_until(69))
+    history.write(history.ended(7, 1), wait_s=wait_until(107))
+    kept = plain(ev.ReservationDeleted(4, "kept", expired=True))
+    history.write(kept, wait_s=wait_until(604))
+    aside = plain(ev.QuarantineEnded(6, 4, raw(4, 4), expired=True))
+    history.write(aside, wait_s=wait_until(3_606))
+    assert not audit(history.stream, Options(count_every=1)).breaches
+    history.write(granted(1, "z"), wait_s=0)  # .1 has rested since 167 s
+    history.write(granted(3, "z"), granted(4, "z"), wait_s=0)
+    assert not audit(history.stream, Options(count_every=1)).breaches
 
 
 # --------------------------------------------------------------------------- what is missing
