@@ -13,6 +13,7 @@ from engine.errors import ContradictoryEvent, InvalidInput
 from engine.facts import Counts
 from engine.reading import HighWater
 from engine.redis_stream import RedisStream, stream_key
+from projections.commands import WINDOW_POSITIONS
 from projections.state import LedgerState
 from replay.audit import RULES, Audited, Options, audit, chain
 from tests.builders import SPACE_ID, START_MS
@@ -119,6 +120,35 @@ def test_what_is_just_in_time_is_right() -> None:
     history.write(granted(1, "z"), wait_s=0)  # .1 has rested since 167 s
     history.write(granted(3, "z"), granted(4, "z"), wait_s=0)
     assert not audit(history.stream, Options(count_every=1)).breaches
+
+
+def test_what_just_fits_is_right() -> None:
+    """As many ranges, routes, labels and bytes as there may be; and what is one's own."""
+    history = Forger()
+    ranges = b"".join(bytes([10, 4, n >> 7, n * 2 & 255]) * 2 for n in range(1_500))
+    routes = tuple((bytes([10, 9, n >> 8, n & 255]), 32, raw(253)) for n in range(256))
+    fresh = WEB._replace(name="n" * 253, ips=raw(90, 99), exclude_ips=b"", routes=routes)
+    spread = WEB._replace(name="s", subnet=(bytes([10, 4, 0, 0]), 16), ips=ranges, exclude_ips=b"",
+                          gateway=None, routes=())  # fmt: skip
+    history.write(plain(fresh))
+    history.write(plain(spread))
+    history.write(plain(ev.ReservationCreated("many", 4, ranges, None, owned=False)))
+    labels = tuple((f"{number:02}", "v" * 512) for number in range(64))
+    said = granted(8, "o" * 512, interface="i" * 64)
+    said.sealed["labels"] = labels
+    history.write(said)
+    history.write(granted(7, "a"))  # which a reservation keeps for a
+    assert not audit(history.stream, Options(count_every=1)).breaches
+
+
+def test_a_command_may_come_again_when_its_window_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window is that of the writers: in it a command is once, behind it it is forgotten."""
+    assert chain.WINDOW_POSITIONS == WINDOW_POSITIONS
+    monkeypatch.setattr(chain, "WINDOW_POSITIONS", 4)
+    for position, breaches in ((11, 0), (12, 0), (13, 1)):
+        history = Forger()
+        history.write(granted(8), command=history.record(position).header.command)
+        assert audited(history).by_rule.get("command-once", 0) == breaches
 
 
 # --------------------------------------------------------------------------- what is missing
