@@ -198,7 +198,7 @@ class Chain:
         position, header = record.position, record.header
         key = header.command + header.step.to_bytes(_STEP_BYTES)
         before = self._commands.get(key)
-        if before is not None:
+        if before is not None and position - before <= WINDOW_POSITIONS:
             says = f"its command was committed at position {before} before"
             self._breach("command-once", position, says, before)
         self._commands[key] = position

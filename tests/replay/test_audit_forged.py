@@ -145,10 +145,15 @@ def test_a_command_may_come_again_when_its_window_is_over(monkeypatch: pytest.Mo
     """The window is that of the writers: in it a command is once, behind it it is forgotten."""
     assert chain.WINDOW_POSITIONS == WINDOW_POSITIONS
     monkeypatch.setattr(chain, "WINDOW_POSITIONS", 4)
-    for position, breaches in ((11, 0), (12, 0), (13, 1)):
+    for position, breaches in ((10, 0), (12, 1), (13, 1)):
         history = Forger()
         history.write(granted(8), command=history.record(position).header.command)
         assert audited(history).by_rule.get("command-once", 0) == breaches
+    history = Forger()
+    command = history.record(13).header.command
+    history.write(granted(8), granted(9))  # the window ends with the latter of the two
+    history.write(granted(10), command=command)
+    assert "command-once" not in audited(history).by_rule
 
 
 # --------------------------------------------------------------------------- what is missing
