@@ -54,8 +54,7 @@ def all_entries(stream: Stream, head: Head) -> Iterator[list[RawEntry | Foreign]
             if entries_max > 1:
                 entries_max = 1  # it is in this page: go up to it
                 continue
-            ((entry_id, _),) = stream.dump(*at, 1)
-            page = [Foreign(*parse_entry_id(entry_id))]
+            page = [Foreign(*parse_entry_id(entry_id)) for entry_id, _ in stream.dump(*at, 1)]
             entries_max = PAGE_ENTRIES
         if not page:
             return

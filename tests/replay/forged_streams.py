@@ -114,6 +114,13 @@ def _twice(history: Forger) -> int:
     return 14
 
 
+@MADE.one("gapless", "the last position once more")
+def _last_twice(history: Forger) -> int:
+    history.ms += 1_000
+    history.put(*history.record(14)[2:], position=15)
+    return 15
+
+
 @MADE.one("space", "a second space")
 def _second_space(history: Forger) -> int:
     return history.write(plain(ev.SpaceCreated(bytes(16), "default", 1)))

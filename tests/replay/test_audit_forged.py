@@ -130,8 +130,15 @@ def test_what_just_fits_is_right() -> None:
     fresh = WEB._replace(name="n" * 253, ips=raw(90, 99), exclude_ips=b"", routes=routes)
     spread = WEB._replace(name="s", subnet=(bytes([10, 4, 0, 0]), 16), ips=ranges, exclude_ips=b"",
                           gateway=None, routes=())  # fmt: skip
-    history.write(plain(fresh))
-    history.write(plain(spread))
+    key = f"{'p' * 253}/{'k' * 63}"
+    valid = ((key, ""), ("k", "v")), ((key, "In", ("v",)), ("k", "DoesNotExist", ()))
+    selecting = WEB._replace(
+        name="select", subnet=(bytes([10, 5, 0, 0]), 24), ips=b"", exclude_ips=b"",
+        gateway=bytes([10, 5, 0, 0]), selectors=(valid, (valid[0], ()), ((), valid[1]), (), (), ()),
+        routes=tuple((bytes([10, n, 0, 0]), 16, bytes([10, 5, 0, n])) for n in (0, 255)),
+    )  # fmt: skip
+    for definition in (fresh, spread, selecting):
+        history.write(plain(definition))
     history.write(plain(ev.ReservationCreated("many", 4, ranges, None, owned=False)))
     labels = tuple((f"{number:02}", "v" * 512) for number in range(64))
     said = granted(8, "o" * 512, interface="i" * 64)

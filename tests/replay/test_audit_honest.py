@@ -107,7 +107,7 @@ def no_breach(ledger: TestLedger) -> Audited:
     return found
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(made=st.tuples(pools("a"), pools("b"), pools("c")),
        steps=st.lists(STEPS, min_size=10, max_size=40), seed=st.integers(0, 99))  # fmt: skip
 def test_what_is_written_is_right(made: tuple[PutPool, ...], steps: list[Step], seed: int) -> None:
