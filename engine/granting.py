@@ -151,9 +151,6 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
     granting.not_before_ms = max(granting.not_before_ms, rests_until_ms)
     if _was_held_then(granting, address):
         return too_early(f"{shown} was held until", "later than that")
-    if granting.placement.is_pending(pool, value):  # for another interface, or another caller
-        message = f"{shown} is given to another request of the same commit"
-        return Refusal("conflict", message, "ask for it on one interface only", "ip")
     granting.placement.claim(pool, value)
     granting.grant(pool, address)
     return None

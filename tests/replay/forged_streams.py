@@ -258,7 +258,10 @@ def _command_id(history: Forger) -> int:
     return history.write(said)
 
 
-MADE.several("cause", {"a cause that comes later": write(granted(8)._replace(cause=17))})
+MADE.several("cause", {
+    "a cause that comes later": write(granted(8)._replace(cause=17)),
+    "a cause of itself": write(granted(8)._replace(cause=16)),
+})  # fmt: skip
 
 
 @MADE.one("effective-at", "something that will be true")
