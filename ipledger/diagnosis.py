@@ -120,12 +120,10 @@ def accept_rollback(
         LedgerError: the stream cannot be read or written, or changed meanwhile.
     """
     _check_acceptable(found, void_through)
-    who = None if actor is None else check_text(actor, "actor")
-    sealed = Sealed(os.urandom(16), actor=who, reason=check_text(reason, "reason"))
+    entry = _restoration(found, void_through, actor, reason)
     aside = stream.dump(found.kept.ms, found.kept.position)
     if aside:
         save_aside(aside, save_to)
-    entry = _restoration(found, void_through, actor, reason)
     stream.restore(found.kept, found.head, void_through, _now_ms(), entry)
     return len(aside)
 
@@ -145,6 +143,7 @@ def promote(
 
     Raises:
         Refused: the mirror is empty, or `void_through` is too low.
+        InvalidInput: the actor or the reason is no text.
         IntegrityError: the mirror is not sound, or changed meanwhile.
         LedgerError: it cannot be read or written.
     """
@@ -169,6 +168,8 @@ def _restoration(found: Diagnosis, void_through: int, actor: str | None, reason:
     """The entry that says which positions are void."""
     generation = found.generation + 1
     event = HistoryRestored(found.kept.position, void_through, generation)
+    who = None if actor is None else check_text(actor, "actor")
+    sealed = Sealed(os.urandom(16), actor=who, reason=check_text(reason, "reason"))
     e, s, t = encode_entry(event, sealed, Header(os.urandom(16)))
     commit = Commit(os.urandom(8), 0, 1, generation, found.kept.position, bytes(16))
     return NewEntry(e, s, t, encode_commit(commit, e, s)[1])
