@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine import events as ev
 from engine import tags
-from engine.addresses import format_address, to_int
+from engine.addresses import Address, format_address, to_int
 from engine.commands import Allocate, AllocateTogether, Claim
 from engine.draft import Change, Decision, Draft, Nothing
 from engine.entry import COMMIT_EVENTS_MAX
@@ -44,13 +44,32 @@ def decide_together(
             return decision
         if isinstance(decision, Nothing):
             held += decision.leases
+            # What is granted beside it says that it is held, so it must still be.
+            reads[tags.owner(request.owner, request.interface)] = None
             continue
         changes += decision.changes
         reads.update(dict.fromkeys(decision.reads))
         not_before_ms = max(not_before_ms, decision.not_before_ms)
     if not changes:
         return Nothing(tuple(held))
+    if refusal := _given_twice(changes):
+        placement.rewind(start)
+        return refusal
     return Draft(_with_beside(changes, held), tuple(reads), not_before_ms)
+
+
+def _given_twice(changes: Sequence[Change]) -> Refusal | None:
+    """Why not, if two requests ask for one address, or one for what another has chosen."""
+    given: set[bytes] = set()
+    for change in changes:
+        if isinstance(change.event, ev.LeaseGranted):
+            address = change.event.address
+            if address in given:
+                shown = format_address(Address(address))
+                message = f"{shown} would be given on two interfaces"
+                return Refusal("conflict", message, "ask for it on one of them", "ip")
+            given.add(address)
+    return None
 
 
 def decide_allocate(

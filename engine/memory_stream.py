@@ -165,9 +165,12 @@ class MemoryStream:
         del block_ms
         return self.read(after_ms, after_position, PAGE_ENTRIES)
 
-    def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
+    def dump(
+        self, after_ms: int, after_position: int, entries_max: int | None = None
+    ) -> list[StoredEntry]:
         """See `engine.stream.Stream.dump`."""
-        found = self.read(after_ms, after_position, len(self.entries))
+        most = len(self.entries) if entries_max is None else entries_max
+        found = self.read(after_ms, after_position, most)
         return [
             (raw.entry_id, (b"e", raw.e, b"s", raw.s, b"t", raw.t, b"c", raw.c)) for raw in found
         ]

@@ -169,9 +169,12 @@ class RedisStream:
         found = next(iter(reply.values())) if type(reply) is dict else reply[0][1]
         return [_raw(entry) for entry in found]
 
-    def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
+    def dump(
+        self, after_ms: int, after_position: int, entries_max: int | None = None
+    ) -> list[StoredEntry]:
         """See `engine.stream.Stream.dump`."""
-        reply = self._reading("XRANGE", self.key, f"({after_ms}-{after_position}", "+")
+        bound = () if entries_max is None else ("COUNT", str(entries_max))
+        reply = self._reading("XRANGE", self.key, f"({after_ms}-{after_position}", "+", *bound)
         return [(entry_id.decode(), tuple(fields)) for entry_id, fields in reply]
 
     def restore(

@@ -119,8 +119,13 @@ class Stream(Protocol):
     def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:
         """As `read`, waiting up to `block_ms` for something to be there."""
 
-    def dump(self, after_ms: int, after_position: int) -> list[StoredEntry]:
-        """All entries behind an id, also those that are not ours and that `read` refuses."""
+    def dump(
+        self, after_ms: int, after_position: int, entries_max: int | None = None
+    ) -> list[StoredEntry]:
+        """Entries behind an id, also those that are not ours and that `read` refuses.
+
+        All of them, or at most `entries_max`.
+        """
 
     def restore(
         self,

@@ -88,6 +88,10 @@ class Registry:
         """The event classes, in the order of their codes."""
         return tuple(sorted(self._by_class, key=lambda cls: self._by_class[cls].code))
 
+    def since_level(self, event_class: type[Any]) -> int:
+        """The format level from which on events of a class may be written."""
+        return self._by_class[event_class].since_level
+
     def encode(self, event: Event, header: Header) -> bytes:
         """Return the bytes of the ``e`` field.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from engine.entry import ORIGIN, Anchor, Commit, Header, RawEntry
 from engine.errors import DamagedEntry, IntegrityError, LedgerError, Refusal, Refused
 from engine.events import HistoryRestored, Sealed
+from engine.names import check_text
 from engine.reading import Continuity, HighWater
 from engine.stream import PAGE_ENTRIES, Head, NewEntry, StoredEntry, Stream
 from engine.wire import encode_commit, encode_entry
@@ -37,7 +38,8 @@ class Diagnosis(NamedTuple):
     @property
     def void_through_least(self) -> int:
         """The lowest position through which an acceptance must void."""
-        return max(self.head.position, self.seen)
+        # An entry of another program may have no position of ours.
+        return max(self.head.position, self.seen, self.kept.position)
 
 
 def diagnose(stream: Stream, remembered: HighWater | None) -> Diagnosis:
@@ -114,13 +116,14 @@ def accept_rollback(
 
     Raises:
         Refused: nothing is wrong, nothing can be kept, or `void_through` is too low.
+        InvalidInput: the actor or the reason is no text.
         LedgerError: the stream cannot be read or written, or changed meanwhile.
     """
     _check_acceptable(found, void_through)
+    entry = _restoration(found, void_through, actor, reason)
     aside = stream.dump(found.kept.ms, found.kept.position)
     if aside:
         save_aside(aside, save_to)
-    entry = _restoration(found, void_through, actor, reason)
     stream.restore(found.kept, found.head, void_through, _now_ms(), entry)
     return len(aside)
 
@@ -140,6 +143,7 @@ def promote(
 
     Raises:
         Refused: the mirror is empty, or `void_through` is too low.
+        InvalidInput: the actor or the reason is no text.
         IntegrityError: the mirror is not sound, or changed meanwhile.
         LedgerError: it cannot be read or written.
     """
@@ -164,7 +168,8 @@ def _restoration(found: Diagnosis, void_through: int, actor: str | None, reason:
     """The entry that says which positions are void."""
     generation = found.generation + 1
     event = HistoryRestored(found.kept.position, void_through, generation)
-    sealed = Sealed(os.urandom(16), actor=actor, reason=reason)
+    who = None if actor is None else check_text(actor, "actor")
+    sealed = Sealed(os.urandom(16), actor=who, reason=check_text(reason, "reason"))
     e, s, t = encode_entry(event, sealed, Header(os.urandom(16)))
     commit = Commit(os.urandom(8), 0, 1, generation, found.kept.position, bytes(16))
     return NewEntry(e, s, t, encode_commit(commit, e, s)[1])

@@ -15,7 +15,7 @@ from engine.draft import Nothing
 from engine.entry import ORIGIN, Anchor, Commit, Header, Record
 from engine.errors import InvalidInput, LedgerError, Refusal, Refused
 from engine.events import LEVEL, Sealed, SpaceCreated
-from engine.names import check_name
+from engine.names import check_name, check_text
 from engine.placement import Placement
 from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
@@ -82,11 +82,12 @@ class Ledger:
         short-lived client must.
 
         Raises:
+            InvalidInput: the space or the actor cannot be named so.
             IntegrityError: the stream is not what it must be, or not what was seen before.
             Unavailable: it cannot be read.
         """
         self.space = check_name(space, "space")
-        self.actor = actor
+        self.actor = None if actor is None else check_text(actor, "actor")
         self.timeout_s = timeout_s
         self._memory = memory
         self._remembered = memory.load() if memory else None
@@ -246,11 +247,13 @@ class Ledger:
         """Write position 1; False if somebody else has just done so.
 
         Raises:
+            InvalidInput: the reason is no text.
             LedgerError: the stream cannot be written.
         """
         event = SpaceCreated(os.urandom(16), self.space, LEVEL)
         header = Header(os.urandom(16))
-        sealed = Sealed(os.urandom(16), actor=self.actor, reason=reason)
+        why = None if reason is None else check_text(reason, "reason")
+        sealed = Sealed(os.urandom(16), actor=self.actor, reason=why)
         e, s, t = encode_entry(event, sealed, header)
         _, c = encode_commit(Commit(os.urandom(8), 0, 1, 0, 0, bytes(16)), e, s)
         proposal = Proposal(tags.SPACE, (NewEntry(e, s, t, c),))

@@ -113,7 +113,7 @@ def _diagnose(settings: Settings, stream: Stream, memory: HighWaterFile) -> Diag
         forgotten = error
     found = diagnose(stream, remembered)
     never_seen = remembered is None and forgotten is None
-    if found.head.position == 0 and never_seen and settings.space != "default":
+    if found.head.ms == 0 and never_seen and settings.space != "default":
         raise no_such_space(settings.space)
     return found if found.trouble else found._replace(trouble=forgotten)
 

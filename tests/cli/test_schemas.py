@@ -109,6 +109,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
         "allocate --pool web --owner b", "allocate -f FILES/shop.yaml",
     ],
     "apply": ["apply -f FILES/pools.yaml"],
+    "audit": ["audit", "audit --to 5"],
     "delete": [
         "delete pool full", "delete pool web", "delete reservation kept nope --ignore-not-found",
         "delete -f FILES/shop.yaml --ignore-not-found",

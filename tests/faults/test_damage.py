@@ -136,6 +136,8 @@ def test_damage_stops_readers_and_writers(
             error = json.loads(capsys.readouterr().err)["error"]
             assert error["kind"] == "integrity"
             assert error["hint"]
+        assert run([*seen, "-o", "json", "audit"]) == 8
+        assert json.loads(capsys.readouterr().out)["breaches"]
         assert run([*seen, "-o", "json", "doctor"]) == 8
         told = json.loads(capsys.readouterr().out)
         assert told["trouble"]

@@ -105,3 +105,43 @@ def test_what_one_caller_keeps_is_not_kept_from_the_others_of_its_batch() -> Non
     assert calls[0].outcome.kind == "exhausted"
     events = [type(record.event) for record in check_stream(ledger.stream, ledger.digest())]
     assert events.count(LeaseGranted) == 2
+
+
+def test_two_interfaces_do_not_get_one_address() -> None:
+    """Neither by asking for the same one, nor by asking for one that the other has chosen."""
+    ledger = TestLedger()
+    ledger.apply(make_pool(ips=["10.0.0.1-10.0.0.4"]))
+    asked = make_allocate(ips=["10.0.0.1"])
+    for first in (asked, make_allocate()):
+        both = AllocateTogether((first, asked._replace(interface="eth1")))
+        assert ledger.refused(both).kind == "conflict"
+    ledger.done(AllocateTogether((asked, make_allocate(interface="eth1"))))
+    check_stream(ledger.stream, ledger.digest())
+
+
+def test_two_callers_of_a_batch_may_ask_for_one_address() -> None:
+    """The second one is told who has it, once that is so."""
+    ledger = TestLedger()
+    ledger.apply(make_pool(ips=["10.0.0.1-10.0.0.4"]))
+    calls = [ledger.call(make_allocate(owner=owner, ips=["10.0.0.1"])) for owner in ("a", "b")]
+    again = ledger.append(ledger.plan(*calls))
+    while again:
+        again = ledger.append(ledger.plan(*again))
+    refusal = calls[1].outcome
+    assert isinstance(refusal, Refusal)
+    assert "leased to a" in refusal.message
+    check_stream(ledger.stream, ledger.digest())
+
+
+def test_what_one_interface_holds_is_held_when_the_other_is_granted() -> None:
+    """An answer never includes a lease that another writer has ended meanwhile."""
+    ledger = TestLedger(seed=1)
+    ledger.apply(make_pool(ips=["10.0.0.1-10.0.0.4"]))
+    ledger.take(interface="eth1")
+    late = TestLedger(seed=2, beside=ledger)
+    (renewed,) = ledger.grant(interface="eth1", uid="new")
+    both = AllocateTogether((make_allocate(), make_allocate(interface="eth1")))
+    (record,) = late.done(both).records
+    assert isinstance(record.event, LeaseGranted)
+    assert record.event.beside == (renewed.lease_id,)
+    check_stream(late.stream, late.digest())

@@ -1,0 +1,214 @@
+"""Leases: who was granted what, and whether that could be; how they go on, and how they end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine import events as ev
+from engine import ranges as arithmetic
+from engine.entry import Record
+from engine.model import ENDINGS
+from replay.audit.world import Lease, Pool, Report, World, text_of
+
+_EXPIRED: Final = ENDINGS.index("expired")
+_SUPERSEDED: Final = ENDINGS.index("superseded")
+
+
+def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
+    """A grant: of an address that the pool has, that nobody holds and nothing keeps."""
+    position, address = record.position, event.address
+    effective_ms = record.header.effective_at_ms
+    began_ms = record.ms if effective_ms is None else effective_ms
+    _holders(world, record, address, began_ms)
+    if event.prefix_length != len(address) * 8:
+        says = f"{text_of(address)}/{event.prefix_length} is granted, a block: level 1 knows none"
+        world.breach("level", position, says)
+    value, width = int.from_bytes(address), len(address)
+    _reserved(world, record, value, width)
+    if (aside := world.aside[width].at(value)) is not None:
+        says = f"{text_of(address)} is granted while it is quarantined"
+        world.breach("quarantined", position, says, aside)
+    successor_of = _supersedes(world, record, event)
+    _rested(world, record, address, successor_of)
+    pool = world.pools.get(event.pool_id)
+    if pool is None:
+        if not world.is_unseen(event.pool_id):
+            says = f"{text_of(address)} is granted from pool {event.pool_id}, which is not there"
+            world.breach("pool-live", position, says)
+    else:
+        _of_pool(world, record, pool, address)
+        pool.leases += 1
+        if width == pool.width:
+            pool.held.add(value)
+    world.holders[address] = position
+    expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
+    sealed = record.sealed
+    world.hold(Lease(
+        position, event.pool_id, address, event.prefix_length, sealed.owner, event.interface,
+        sealed.uid, sealed.labels, began_ms, expires_ms, position,
+    ))  # fmt: skip
+    world.commit.beside += [(position, lease_id) for lease_id in event.beside]
+
+
+def _holders(world: World, record: Record, address: bytes, began_ms: int) -> None:
+    """One holder at a time, by the order of events and by when they were true."""
+    present = world.holders.get(address)
+    held = None if present is None else world.lease(present)
+    if held is not None:
+        says = f"{text_of(address)} is granted while {held.owner} holds it (lease {present})"
+        world.breach("one-holder", record.position, says, present)
+        _forget(world, held)  # the later one is who is found at the address
+        return
+    ended_ms, ended_at = world.last_tenure.get(address, (0, 0))
+    if began_ms < ended_ms:
+        early_ms = ended_ms - began_ms
+        says = f"{text_of(address)} is granted from {early_ms} ms before the last tenure ended"
+        world.breach("one-tenure", record.position, says, ended_at)
+
+
+def _reserved(world: World, record: Record, value: int, width: int) -> None:
+    if arithmetic.index_of(world.reserved(width), value) < 0:
+        return
+    for kept in world.reservations.values():
+        mine = kept.owner is not None and kept.owner == record.sealed.owner
+        if kept.width == width and not mine and arithmetic.index_of(kept.ips, value) >= 0:
+            says = f"{text_of(value.to_bytes(width))} is granted while {kept.name} reserves it"
+            world.breach("reserved", record.position, says, kept.position)
+            return
+
+
+def _supersedes(world: World, record: Record, event: ev.LeaseGranted) -> Lease | None:
+    """The lease that the grant takes over from, if it says so and may."""
+    if event.supersedes is None:
+        return None
+    before = world.commit.superseded.get(event.supersedes)
+    if before is None:
+        if not world.is_unseen(event.supersedes):
+            says = f"it supersedes lease {event.supersedes}, which this commit did not end so"
+            world.breach("supersede", record.position, says, event.supersedes)
+        return None
+    if event.supersedes in world.commit.successors:
+        says = f"lease {event.supersedes} is superseded a second time"
+        world.breach("supersede", record.position, says, event.supersedes)
+    world.commit.successors.add(event.supersedes)
+    sealed = record.sealed
+    if (sealed.owner, event.interface) != (before.owner, before.interface):
+        says = f"lease {event.supersedes} of {before.owner} is superseded by {sealed.owner}"
+        world.breach("supersede", record.position, says, event.supersedes)
+    elif sealed.uid is None or sealed.uid == before.uid:
+        says = f"lease {event.supersedes} is superseded by the same incarnation of its owner"
+        world.breach("supersede", record.position, says, event.supersedes)
+    return before
+
+
+def _rested(world: World, record: Record, address: bytes, before: Lease | None) -> None:
+    until_ms = world.rests_until_ms.pop(address, 0)
+    if until_ms <= record.ms or (before is not None and before.address == address):
+        return
+    _, ended_at = world.last_tenure[address]
+    says = f"{text_of(address)} is granted while it rests for {until_ms - record.ms} ms more"
+    world.breach("cooling", record.position, says, ended_at)
+
+
+def _of_pool(world: World, record: Record, pool: Pool, address: bytes) -> None:
+    event, position = pool.event, record.position
+    value, shown, named = int.from_bytes(address), text_of(address), f"pool {event.name}"
+    if pool.terminating or event.disabled or any(event.selectors):
+        # This release writes no grant from a pool with selectors: it cannot evaluate them.
+        why = "terminating" if pool.terminating else "disabled" if event.disabled else "selective"
+        says = f"{shown} is granted from {named}, which is {why}"
+        world.breach("pool-open", position, says, pool.position)
+    if address == event.gateway:
+        says = f"{shown} is granted, the gateway of {named}"
+        world.breach("gateway", position, says, pool.position)
+    elif len(address) != pool.width or arithmetic.index_of(pool.ips, value) < 0:
+        says = f"{shown} is granted from {named}, which does not have it"
+        world.breach("in-pool", position, says, pool.position)
+    elif arithmetic.index_of(pool.excluded, value) >= 0:
+        says = f"{shown} is granted from {named}, which excludes it"
+        world.breach("excluded", position, says, pool.position)
+
+
+def _spoken_of(
+    world: World, record: Record, rule: str,
+    event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported,
+) -> Lease | None:  # fmt: skip
+    """The lease that an event is about, with what it repeats compared."""
+    lease = world.lease(event.lease)
+    if lease is None:
+        if not world.is_unseen(event.lease):
+            gone = "has ended before" if event.lease in world.ended else "was never granted"
+            world.breach(rule, record.position, f"lease {event.lease} {gone}", event.lease)
+        return None
+    sealed = record.sealed
+    said = (*event[1:4], sealed.owner, event.interface, sealed.uid, sealed.labels)
+    names = "pool", "address", "prefix length", "owner", "interface", "uid", "labels"
+    wrong = [name for name, was, is_said in zip(names, lease[1:8], said, strict=True)
+             if was != is_said]  # fmt: skip
+    if wrong:
+        says = f"what is said of lease {event.lease} is not what was granted: {', '.join(wrong)}"
+        world.breach("lease-facts", record.position, says, lease.lease_id)
+    return lease
+
+
+def renewed(world: World, record: Record, event: ev.LeaseRenewed) -> None:
+    """A renewal: of a lease that is held."""
+    lease = _spoken_of(world, record, "live-renew", event)
+    if lease is not None:
+        expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
+        world.hold(lease._replace(expires_ms=expires_ms, position=record.position))
+
+
+def reported(world: World, record: Record, event: ev.ConflictReported) -> None:
+    """A conflict on an address that is held; it is set aside when the lease ends."""
+    lease = _spoken_of(world, record, "live-report", event)
+    if lease is None:
+        return
+    before = world.reports.get(lease.lease_id)
+    if before is not None:
+        says = f"a conflict on lease {lease.lease_id} is reported a second time"
+        world.breach("live-report", record.position, says, before.position)
+        return
+    world.reports[lease.lease_id] = Report(record.position, event.quarantine_s)
+
+
+def ended(world: World, record: Record, event: ev.LeaseEnded) -> None:
+    """An end: of a lease that is held, when it may, and not before it began."""
+    lease = _spoken_of(world, record, "live-release", event)
+    if lease is None:
+        return
+    effective_ms = record.header.effective_at_ms
+    ended_ms = record.ms if effective_ms is None else effective_ms
+    if ended_ms < lease.began_ms:
+        says = f"lease {lease.lease_id} ends {lease.began_ms - ended_ms} ms before it began"
+        world.breach("effective-at", record.position, says, lease.lease_id)
+    if event.ended_by == _EXPIRED:
+        expires_ms = lease.expires_ms
+        if expires_ms is None or expires_ms > record.ms:
+            early = "never" if expires_ms is None else f"only {expires_ms - record.ms} ms later"
+            says = f"lease {lease.lease_id} expires, which is due {early}"
+            world.breach("due-expiry", record.position, says, lease.position)
+    elif event.ended_by == _SUPERSEDED:
+        world.commit.superseded[lease.lease_id] = lease
+    report = world.reports.get(lease.lease_id)
+    if report is not None:
+        world.commit.must_be_aside[record.position] = (lease, report)
+    pool = world.pools.get(lease.pool_id)
+    if pool is not None:
+        world.rest(lease.address, ended_ms + pool.event.cooldown_s * 1_000)
+    _forget(world, lease)
+    world.last_tenure[lease.address] = (ended_ms, record.position)
+
+
+def _forget(world: World, lease: Lease) -> None:
+    """A lease is held no more; its pool may be gone with it."""
+    world.let_go(lease)
+    world.reports.pop(lease.lease_id, None)
+    if world.holders.get(lease.address) == lease.lease_id:
+        del world.holders[lease.address]
+    pool = world.pools.get(lease.pool_id)
+    if pool is not None:
+        pool.leases -= 1
+        if len(lease.address) == pool.width:
+            pool.held.discard(int.from_bytes(lease.address))
+        world.forget_if_gone(pool)
