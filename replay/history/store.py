@@ -1,0 +1,457 @@
+"""The history of a space as a view: one SQLite file, kept with its checkpoint in one transaction.
+
+Several processes use it at once. Who folds takes the write lock first and reads the checkpoint
+again: what another process has folded meanwhile is not folded twice. A file that is damaged, of
+another space or of an older version is built anew beside the live one, which its readers keep
+until the new one takes its name.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgpack
+
+from engine.entry import Anchor, Record
+from engine.errors import ContradictoryEvent, InvalidInput, LedgerError, Unavailable
+from engine.reading import Checkpoint
+from replay.history import schema
+from replay.history.definitions import KINDS, DefinitionFold
+from replay.history.files import COLLECTED, HistoryFiles, remove, unusable
+from replay.history.folding import Batch, Ended, Renewed, contradiction
+from replay.history.lookup import TenureSpan
+from replay.history.queries import History
+from replay.history.tenure import seal_of
+from replay.history.words import Words
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
+
+# Records that are kept in memory before they are written; about 20 MB.
+_PENDING_MAX: Final = 20_000
+# A save of fewer events than this is one that follows the stream, not one that catches up.
+_BULK_LEAST: Final = 2_000
+
+_INSERT: Final = f"VALUES ({', '.join('?' * len(schema.TENURE_COLUMNS))})"
+
+
+class NewerHistory(InvalidInput):
+    """The file was written by a later release; nothing is done to it."""
+
+
+class DamagedHistory(Unavailable):
+    """The file is not what was written; it has lost its name, so the next `load` finds none."""
+
+
+class HistoryView:
+    """The history of one space in one file. It satisfies `projections.view.View`."""
+
+    name = "history"
+    schema_version = schema.SCHEMA_VERSION
+
+    def __init__(self, path: Path, space_id: bytes | None = None) -> None:
+        """Keep the history at `path`; with `space_id`, one of another space is built anew."""
+        self._files = HistoryFiles(path)
+        self._space_id = space_id
+        self._database: sqlite3.Connection | None = None
+        self._build: Path | None = None  # the file that is being built
+        self._handle: TextIOWrapper | None = None
+        self._pending: list[Record] = []
+        self._base = 0  # the position that what is pending goes on from
+        self._writing = False  # within a write transaction, or in a build beyond its checkpoint
+        self._checkpoint: Checkpoint | None = None
+        self._words: Words | None = None
+        self._first_ms = self._earliest_ms = 0
+        self.notice: str | None = None  # why there was nothing to go on from, in words
+
+    # ------------------------------------------------------------------------------- opening
+
+    def load(self) -> Checkpoint | None:
+        """Where it stands, or None if it must be built anew; `notice` then says why.
+
+        Raises:
+            NewerHistory: a later release has written it.
+            Unavailable: it cannot be used.
+        """
+        self._let_go()
+        self.notice = None
+        try:
+            with self._files.opening():
+                target = self._files.target()
+                if target is not None:
+                    self._open(target)
+        except sqlite3.OperationalError as error:
+            self._let_go()
+            if _is_busy(error):
+                raise unusable(self._files.path, error) from error
+            self.notice = f"is damaged ({error})"
+        except (sqlite3.DatabaseError, OverflowError, TypeError, ValueError) as error:
+            self._let_go()
+            self.notice = f"is damaged ({error})"
+        if self._checkpoint is None:
+            self._let_go()
+        return self._checkpoint
+
+    def _open(self, target: Path) -> None:
+        """Open a file if it is what it must be; else say in `notice` what it is."""
+        size = target.stat().st_size
+        database = schema.connect(target)
+        self._database = database
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if application != schema.APPLICATION_ID:
+            self.notice = "is no history"
+            return
+        if version > schema.SCHEMA_VERSION:
+            self._let_go()
+            raise _newer(self._files.path, version)
+        if version < schema.SCHEMA_VERSION:
+            self.notice = f"is of version {version}"
+            return
+        database.execute("PRAGMA synchronous = NORMAL")
+        (pages,), (page_bytes,) = (
+            database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+        log = target.with_name(f"{target.name}-wal")
+        if size < pages * page_bytes and not (log.exists() and log.stat().st_size):
+            self.notice = "is truncated"
+            return
+        self._words = Words(database)
+        checkpoint = self._read_checkpoint()
+        if checkpoint is None:
+            self.notice = "has no checkpoint"
+        elif self._space_id is not None and checkpoint.space_id != self._space_id:
+            self.notice = f"is of another space ({checkpoint.space_id.hex()})"
+        else:
+            self._checkpoint = checkpoint
+            self._base = checkpoint.position
+
+    def _read_checkpoint(self) -> Checkpoint | None:
+        row = self._connection.execute(
+            "SELECT space_id, space, generation, voided, ms, position, c, first_ms, earliest_ms, "
+            "seal FROM checkpoint"
+        ).fetchone()
+        if row is None:
+            return None
+        if seal_of(*row[:9]) != row[9]:
+            raise sqlite3.DatabaseError("its checkpoint does not match its check value")
+        space_id, space, generation, voided, ms, position, c, first_ms, earliest_ms, _ = row
+        self._first_ms, self._earliest_ms = first_ms, earliest_ms
+        return Checkpoint(space_id, space, generation, voided, Anchor(ms, position, c))
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        assert self._database is not None, "the history is not open"
+        return self._database
+
+    def discard(self, why: str) -> None:
+        """Build it anew from here on, beside the one that is there."""
+        self._let_go()
+        self.notice = why
+
+    def _begin_building(self) -> None:
+        self._build, self._handle = self._files.begin_building()
+        with self._told():
+            self._database = schema.connect(self._build)
+            schema.create(self._database, f"{self._build}{COLLECTED}")
+        self._words = Words(self._database)
+
+    # --------------------------------------------------------------------------------- folding
+
+    def apply_all(self, records: Sequence[Record]) -> None:
+        """Fold whole commits, in their order.
+
+        Raises:
+            ContradictoryEvent: an event ends what is not there.
+            Unavailable: the file cannot be written.
+        """
+        if self._database is None:
+            self._begin_building()
+        self._pending += records
+        if len(self._pending) >= _PENDING_MAX:
+            self._flush()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep what was folded and the checkpoint, both or neither.
+
+        While it is built anew it is switched to by the first save of little: then what there was
+        has been caught up with. `settle` does so at once.
+
+        Raises:
+            ContradictoryEvent: an event ends what is not there; nothing is kept of this.
+            Unavailable: the file cannot be written.
+        """
+        if self._database is None:
+            self._begin_building()
+        follows = len(self._pending) < _BULK_LEAST and not self._writing
+        self._flush()
+        with self._told():
+            stored = self._read_checkpoint()
+            if stored is None or stored.position < checkpoint.position:
+                self._write_checkpoint(checkpoint)
+                self._checkpoint = checkpoint
+            else:
+                self._checkpoint = stored  # another process has come as far or farther
+            self._connection.execute("COMMIT")
+        self._writing = False
+        self._base = self._checkpoint.position
+        if self._build is not None and follows:
+            self.settle()
+
+    def settle(self) -> None:
+        """If it is being built anew: put what was saved in order, and let it take the name.
+
+        Raises:
+            ContradictoryEvent: an event ended what was not there.
+            Unavailable: the file cannot be written.
+        """
+        if self._build is None or self._checkpoint is None:
+            return
+        database, build = self._connection, self._build
+        with self._told():
+            homeless = schema.first_homeless(database)
+            if homeless is not None:
+                self._let_go()
+                raise contradiction(*homeless)
+            schema.arrange(database)
+            # Until here it was nobody's; from here on a crash must leave it whole.
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("UPDATE checkpoint SET one = one")
+            database.execute("COMMIT")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            database.close()
+        with build.open("rb") as file:  # what was written before the log was not yet forced out
+            os.fsync(file)
+        build.with_name(build.name + COLLECTED).unlink()
+        position, self._build = self._checkpoint.position, None
+        if self._stands_at(position):
+            remove(build)
+        else:
+            self._files.switch(build)
+        self._let_go()
+        self.load()
+
+    def _stands_at(self, position: int) -> bool:
+        """Whether another process has built it anew as well, and has come as far."""
+        other = HistoryView(self._files.path, self._space_id)
+        try:
+            found = other.load()
+        except LedgerError:
+            return False
+        finally:
+            other.close()
+        return found is not None and found.position >= position
+
+    def _flush(self) -> None:
+        """Write what is pending, unless another process has."""
+        if not self._writing:
+            self._begin_writing()
+        records = [r for r in self._pending if r.position > self._base]
+        self._pending = []
+        try:
+            with self._told():
+                self._write(records)
+        except ContradictoryEvent:
+            self._let_go()
+            raise
+
+    def _begin_writing(self) -> None:
+        with self._told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            if self._build is None:
+                stored = self._read_checkpoint()
+                if stored is None or stored.position < self._base:
+                    self._let_go()
+                    raise unusable(self._files.path, OSError("it was replaced meanwhile"))
+                self._base = stored.position
+        self._writing = True
+
+    def _write(self, records: list[Record]) -> None:
+        assert self._words is not None, "the history is open"
+        batch = Batch(self._words)
+        batch.fold_all(records)
+        database = self._connection
+        if batch.first_ms is not None:
+            self._first_ms = batch.first_ms
+            self._earliest_ms = batch.first_ms
+        if batch.earliest_ms is not None:
+            self._earliest_ms = min(self._earliest_ms, batch.earliest_ms)
+        if self._build is None:
+            for ended in batch.ended:
+                self._end(ended)
+            for renewed in batch.renewed.values():
+                self._renew(renewed)
+            database.executemany(f"INSERT INTO tenure {_INSERT}", batch.granted.values())
+        else:
+            self._collect(batch)
+        sizes = {(row[0][0], row[1]) for row in batch.granted.values()}
+        database.executemany("INSERT OR IGNORE INTO block_size VALUES (?, ?)", sizes)
+        definitions = DefinitionFold(database)
+        for record in batch.defining:
+            definitions.fold(record)
+
+    def _collect(self, batch: Batch) -> None:
+        database = self._connection
+        database.executemany(f"INSERT INTO collected.granted {_INSERT}", batch.granted.values())
+        database.executemany(
+            "INSERT INTO collected.renewed VALUES (?, ?, ?) ON CONFLICT (granted) DO UPDATE "
+            "SET expires_ms = excluded.expires_ms, renewals = renewals + excluded.renewals",
+            [(r.lease_id, r.expires_ms, r.times) for r in batch.renewed.values()],
+        )
+        try:
+            database.executemany(
+                "INSERT INTO collected.ended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(e.lease_id, e.key, e.prefix_length, *e.row) for e in batch.ended],
+            )
+        except sqlite3.IntegrityError as error:
+            last = batch.ended[-1]
+            raise contradiction(last.row[1], last.lease_id) from error
+
+    def _end(self, ended: Ended) -> None:
+        columns = ", ".join(f"{name} = ?" for name in schema.TENURE_COLUMNS[schema.END_AT :])
+        done = self._connection.execute(
+            f"UPDATE tenure SET {columns} {_LAST_OF} AND ended IS NULL",  # noqa: S608 - constants
+            (*ended.row, *_last_of(ended)),
+        )
+        if done.rowcount != 1:
+            raise contradiction(ended.row[1], ended.lease_id)
+
+    def _renew(self, renewed: Renewed) -> None:
+        self._connection.execute(
+            f"UPDATE tenure SET expires_ms = ?, renewals = renewals + ? {_LAST_OF}",  # noqa: S608 - constants
+            (renewed.expires_ms, renewed.times, *_last_of(renewed)),
+        )
+
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        anchor = checkpoint.anchor
+        values = (*checkpoint[:4], *anchor, self._first_ms, self._earliest_ms)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, seal_of(*values)),
+        )
+
+    # ------------------------------------------------------------------------------- answering
+
+    @contextmanager
+    def reading(self) -> Iterator[History]:
+        """What may be asked, all of it as of one position; what was not saved is not in it.
+
+        Raises:
+            DamagedHistory: the file is not what was written; build it anew and ask again.
+            Unavailable: it cannot be read.
+        """
+        self.settle()
+        assert not self._writing, "what was folded is saved before it is asked for"
+        database, words = self._connection, self._words
+        assert words is not None, "an open file has words"
+        with self._told():
+            database.execute("BEGIN")
+            try:
+                checkpoint = self._read_checkpoint()
+                assert checkpoint is not None, "a live file has a checkpoint"
+                yield History(database, words, checkpoint, self._first_ms, self._earliest_ms)
+            finally:
+                with suppress(sqlite3.Error):
+                    database.execute("COMMIT")
+
+    def tenures_at(self, address: bytes) -> list[TenureSpan]:
+        """The tenures of an address, of blocks that contain it too, in order of their beginning."""
+        with self.reading() as history:
+            return history.tenures_at(address)
+
+    def digest(self) -> str:
+        """The canonical digest of the history: 64 hex digits, the same for the same events."""
+        with self.reading() as history:
+            checkpoint = history.checkpoint
+            hasher = sha256()
+            pack = msgpack.Packer().pack
+            hasher.update(pack((
+                "ipledger history", schema.SCHEMA_VERSION, checkpoint.space_id,
+                checkpoint.generation, checkpoint.position,
+            )))  # fmt: skip
+            for tenure in history.everything():
+                hasher.update(pack(tenure))
+            for kind in KINDS:
+                for row in history.definition_rows(kind):
+                    hasher.update(pack(row))
+            return hasher.hexdigest()
+
+    def close(self) -> None:
+        """Let go of the file; what was built anew and saved takes its name first."""
+        try:
+            if self._build is not None and not self._writing and not self._pending:
+                self.settle()
+        finally:
+            self._let_go()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk, a lock or a damaged page says no to is told as such.
+
+        Raises:
+            DamagedHistory: the file is not what was written.
+            Unavailable: it cannot be used now.
+        """
+        path = self._files.path
+        try:
+            yield
+        except (sqlite3.DatabaseError, OverflowError) as error:
+            is_build = self._build is not None
+            self._let_go()
+            if is_build or _is_busy(error):
+                raise unusable(path, error) from error
+            with suppress(OSError):
+                path.unlink()
+            message = f"the history {path} is damaged ({error})"
+            raise DamagedHistory(message, "ask again: it is built anew from the stream") from error
+
+    def _let_go(self) -> None:
+        """Close everything; what is not saved is gone."""
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+        if self._build is not None:
+            remove(self._build)
+        if self._handle is not None:
+            self._handle.close()
+        self._database = self._words = self._handle = self._build = self._checkpoint = None
+        self._pending = []
+        self._base = 0
+        self._writing = False
+
+
+# The tenure that lasts is the last of its address: found without an index by lease.
+_LAST_OF: Final = (
+    "WHERE address = ? AND prefix_length = ? AND granted = ? AND from_ms = (SELECT from_ms FROM "
+    "tenure WHERE address = ? AND prefix_length = ? ORDER BY from_ms DESC, granted DESC LIMIT 1)"
+)
+
+
+def _last_of(changed: Ended | Renewed) -> tuple[object, ...]:
+    block = (changed.key, changed.prefix_length)
+    return (*block, changed.lease_id, *block)
+
+
+def _is_busy(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+    }  # fmt: skip
+
+
+def _newer(path: Path, version: int) -> NewerHistory:
+    message = (
+        f"the history {path} is of version {version}; this release knows {schema.SCHEMA_VERSION}"
+    )
+    hint = "upgrade ipledger; or, to build it anew for this release, move the file away"
+    return NewerHistory(message, hint)
