@@ -30,7 +30,7 @@ def catch_up(
         view: the history; it is opened here.
         stream: what it is a view of.
         remembered: what this client has seen of the space.
-        on_progress: told the position, page by page.
+        on_progress: told the position, where it begins and page by page.
         on_rebuild: told why what is there cannot be gone on from.
 
     Raises:
@@ -49,6 +49,8 @@ def catch_up(
             checkpoint, continuity = None, Continuity(remembered)
     if view.notice is not None and on_rebuild is not None:
         on_rebuild(view.notice)
+    if on_progress is not None:
+        on_progress(continuity.anchor.position)
     unsaved = 0
     for records in read_commits(stream, continuity):
         view.apply_all(records)

@@ -7,7 +7,7 @@ leaves out what the ledger was told later. Intervals are half-open: an end does 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from engine.addresses import BITS, Address, Subnet, family_of, from_int
@@ -40,6 +40,12 @@ class Span(NamedTuple):
 
 
 ALWAYS: Final = Span()
+
+
+class Wanted(NamedTuple):
+    """Which tenures are asked for: conditions with their values, no tenure meets two of them."""
+
+    parts: tuple[tuple[str, tuple[object, ...]], ...]
 
 
 class Seen(NamedTuple):
@@ -109,30 +115,70 @@ class History:
         ).fetchone()
         return None if row is None else self._reader.read(row, known_at_ms)
 
-    def holders(self, address: Address, span: Span = ALWAYS, limit: int = LIMIT) -> list[Tenure]:
-        """The tenures of an address, of blocks that contain it too, in order of their beginning."""
-        found: list[Tenure] = []
-        for key, prefix_length in self._blocks(address):
-            where = "address = ? AND prefix_length = ?"
-            found += self._found(where, (key, prefix_length), span, limit)
-        found.sort(key=_beginning)
-        return found[:limit]
+    def of_address(self, address: Address) -> Wanted:
+        """An address, and the blocks that contain it."""
+        where = "address = ? AND prefix_length = ?"
+        return Wanted(tuple((where, block) for block in self._blocks(address)))
 
-    def holders_within(
-        self, block: Subnet, span: Span = ALWAYS, limit: int = LIMIT
-    ) -> list[Tenure]:  # fmt: skip
-        """The tenures of everything in a block, or that contains it, in order of beginning."""
+    def of_block(self, block: Subnet) -> Wanted:
+        """Everything in a block, and the blocks that contain it."""
         first = from_int(block.first, block.family)
         last = from_int(block.last, block.family)
-        ends = (family_key(first), family_key(last))
-        where = "address BETWEEN ? AND ? AND prefix_length >= ?"
-        found = self._found(where, (*ends, block.prefix_length), span, limit)
-        for key, prefix_length in self._blocks(first):
-            if prefix_length < block.prefix_length:
-                where = "address = ? AND prefix_length = ?"
-                found += self._found(where, (key, prefix_length), span, limit)
-        found.sort(key=_beginning)
-        return found[:limit]
+        within = "address BETWEEN ? AND ? AND prefix_length >= ?"
+        ends = (family_key(first), family_key(last), block.prefix_length)
+        around = [
+            ("address = ? AND prefix_length = ?", (key, prefix_length))
+            for key, prefix_length in self._blocks(first)
+            if prefix_length < block.prefix_length
+        ]
+        return Wanted(((within, ends), *around))
+
+    def of_owner(self, owner: str, interface: str | None = None) -> Wanted:
+        """Everything of an owner, on one interface or on all."""
+        if interface is None:
+            return Wanted((("owner = ?", (owner,)),))
+        where = "owner = ? AND interface = (SELECT id FROM word WHERE value = ?)"
+        return Wanted(((where, (owner, interface)),))
+
+    def of_label(self, key: str, value: str) -> Wanted:
+        """Everything that was held with a label."""
+        where = "labels IN (SELECT labels FROM label WHERE key = ? AND value = ?)"
+        return Wanted(((where, (key, value)),))
+
+    def of_actor(self, actor: str) -> Wanted:
+        """Everything that an actor granted."""
+        where = "granted_by = (SELECT id FROM word WHERE value = ?)"
+        return Wanted(((where, (actor,)),))
+
+    def tenures(self, wanted: Wanted, span: Span = ALWAYS, limit: int = LIMIT) -> list[Tenure]:
+        """The tenures in a span, in order of their beginning: the first so many, or all (-1)."""
+        found = [
+            tenure
+            for where, values in wanted.parts
+            for tenure in self._found(where, values, span, limit)
+        ]
+        if len(wanted.parts) > 1:
+            found.sort(key=_beginning)
+        return found if limit < 0 else found[:limit]
+
+    def seen(self, wanted: Wanted, known_at_ms: int | None = None) -> Seen:
+        """When any of it was first held, and when last."""
+        first_ms: int | None = None
+        last_ms: int | None = 0
+        known = _unbounded(known_at_ms)
+        for where, values in wanted.parts:
+            begun_ms, ended_ms, lasting = self._database.execute(
+                "SELECT min(from_ms), max(iif(ended_ms <= ?, to_ms, NULL)), "  # noqa: S608 - constants
+                "count(*) FILTER (WHERE ended IS NULL OR ended_ms > ?) "
+                f"FROM tenure WHERE {where} AND granted_ms <= ?",
+                (known, known, *values, known),
+            ).fetchone()
+            if begun_ms is None:
+                continue
+            first_ms = begun_ms if first_ms is None else min(first_ms, begun_ms)
+            if last_ms is not None:
+                last_ms = None if lasting else max(last_ms, ended_ms)
+        return Seen(first_ms, None if first_ms is None else last_ms)
 
     def _blocks(self, address: Address) -> Iterator[tuple[bytes, int]]:
         """The blocks that contain an address, of the sizes that were ever granted."""
@@ -148,46 +194,12 @@ class History:
 
     def tenures_at(self, address: bytes) -> list[TenureSpan]:
         """The tenures of an address, of blocks that contain it too, in order of their beginning."""
-        limit = -1  # all of them: what is left out would be attributed to nobody
         return [
             TenureSpan(
                 t.from_ms, t.to_ms, t.owner, t.lease_id, t.labels, t.pool, t.interface, t.cluster
             )
-            for t in sorted(
-                (
-                    tenure
-                    for key, size in self._blocks(Address(address))
-                    for tenure in self._found(
-                        "address = ? AND prefix_length = ?", (key, size), ALWAYS, limit
-                    )
-                ),
-                key=_beginning,
-            )
+            for t in self.tenures(self.of_address(Address(address)), limit=-1)
         ]
-
-    # ------------------------------------------------------------------- owners, labels, actors
-
-    def held_by(
-        self, owner: str, span: Span = ALWAYS, *, interface: str | None = None, limit: int = LIMIT
-    ) -> list[Tenure]:
-        """Everything that an owner held, on one interface or on all."""
-        where, values = "owner = ?", [owner]
-        if interface is not None:
-            where += " AND interface = (SELECT id FROM word WHERE value = ?)"
-            values.append(interface)
-        return self._found(where, tuple(values), span, limit)
-
-    def labelled(
-        self, key: str, value: str, span: Span = ALWAYS, limit: int = LIMIT
-    ) -> list[Tenure]:  # fmt: skip
-        """Everything that was held with a label."""
-        where = "labels IN (SELECT labels FROM label WHERE key = ? AND value = ?)"
-        return self._found(where, (key, value), span, limit)
-
-    def granted_by(self, actor: str, span: Span = ALWAYS, limit: int = LIMIT) -> list[Tenure]:
-        """Everything that an actor granted."""
-        where = "granted_by = (SELECT id FROM word WHERE value = ?)"
-        return self._found(where, (actor,), span, limit)
 
     def _found(
         self, where: str, values: tuple[object, ...], span: Span, limit: int
@@ -216,19 +228,6 @@ class History:
         )
         read = self._reader.read
         return [read(row, known_at_ms) for row in rows]
-
-    # ------------------------------------------------------------------------ first, last, all
-
-    def seen(self, tenures: Iterable[Tenure]) -> Seen:
-        """When the first of these began and the last was over."""
-        first_ms: int | None = None
-        last_ms: int | None = 0
-        for tenure in tenures:
-            if first_ms is None or tenure.from_ms < first_ms:
-                first_ms = tenure.from_ms
-            if last_ms is not None:
-                last_ms = None if tenure.to_ms is None else max(last_ms, tenure.to_ms)
-        return Seen(first_ms, None if first_ms is None else last_ms)
 
     def everything(self) -> Iterator[Tenure]:
         """Every tenure, by address."""

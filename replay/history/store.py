@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgpack
 
-from engine.entry import Anchor, Record
+from engine.entry import ORIGIN, Anchor, Record
 from engine.errors import ContradictoryEvent, InvalidInput, LedgerError, Unavailable
 from engine.reading import Checkpoint
 from replay.history import schema
@@ -455,3 +455,16 @@ def _newer(path: Path, version: int) -> NewerHistory:
     )
     hint = "upgrade ipledger; or, to build it anew for this release, move the file away"
     return NewerHistory(message, hint)
+
+
+class NoHistory:
+    """The history of a space in which nothing has happened yet."""
+
+    def __init__(self) -> None:
+        self._database = schema.nothing()
+        checkpoint = Checkpoint(bytes(16), "", 0, 0, ORIGIN)
+        self.history = History(self._database, Words(self._database), checkpoint, 0, 0)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._database.close()

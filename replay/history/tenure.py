@@ -105,7 +105,7 @@ class TenureReader:
          pool_id, supersedes, source, actor, reason, seal, expires_ms, renewals,
          *end) = row  # fmt: skip
         text = self._words.text
-        grant = (
+        grant: Row = (
             from_ms, granted, granted_ms, owner, text(interface), uid,
             self._words.labels(labels), text(cluster), pool_id,
             supersedes, text(source), text(actor), text(reason),
@@ -117,10 +117,10 @@ class TenureReader:
             expires_ms = renewals = None
             if ending is not None and ending.recorded_ms > known_at_ms:
                 ending = None
-        return Tenure(
+        return Tenure._make((
             Address(key[1:]), prefix_length, *grant[:9], self.pool_name(pool_id), *grant[9:],
             expires_ms, renewals, ending, (granted,),
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _ending(self, granted: int, end: list[Any]) -> Ending | None:
         to_ms, ended, ended_ms, ended_how, ended_by, end_reason, end_seal = end

@@ -85,7 +85,8 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Cli:  # fmt: skip
     """The command line on a new space of a running server."""
-    options = ["--url", embedded_url, "--state-dir", str(tmp_path / "state"), "--space", space]
+    options = ["--url", embedded_url, "--data-dir", str(tmp_path / "home"),
+               "--state-dir", str(tmp_path / "state"), "--space", space]  # fmt: skip
     made = Cli(options, capsys, monkeypatch)
     made.ok("space", "create", space)
     return made
