@@ -144,13 +144,13 @@ def history_label(settings: Settings, /, label: str, **given: Unpack[TenureOptio
 
 
 @verb("actor", within=history, examples=("ipledger history actor ops@bastion --from -1d",))
-@click.argument("actor")
+@click.argument("who", metavar="ACTOR")
 @_tenure_options
-def history_actor(settings: Settings, /, actor: str, **given: Unpack[TenureOptions]) -> None:
+def history_actor(settings: Settings, /, who: str, **given: Unpack[TenureOptions]) -> None:
     """Tell everything that ACTOR granted, as claimed."""
     from engine.names import check_text
 
-    name = check_text(actor, "actor")
+    name = check_text(who, "actor")
     found = _ask(settings, given, lambda told: told.of_actor(name))
     nobody = f"{plain(name)} granted nothing"
     _emit_tenures(settings, {"actor": name}, found, given, nobody, ("address", "owner"))
