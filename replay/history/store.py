@@ -61,6 +61,7 @@ class HistoryView:
         self._space_id = space_id
         self._database: sqlite3.Connection | None = None
         self._build: Path | None = None  # the file that is being built
+        self._replaced: Path | None = None  # what the name stood for when building began
         self._handle: TextIOWrapper | None = None
         self._pending: list[Record] = []
         self._base = 0  # the position that what is pending goes on from
@@ -156,6 +157,7 @@ class HistoryView:
         self.notice = why
 
     def _begin_building(self) -> None:
+        self._replaced = self._files.target()
         self._build, self._handle = self._files.begin_building()
         with self._told():
             self._database = schema.connect(self._build)
@@ -231,24 +233,30 @@ class HistoryView:
         with build.open("rb") as file:  # what was written before the log was not yet forced out
             os.fsync(file)
         build.with_name(build.name + COLLECTED).unlink()
-        position, self._build = self._checkpoint.position, None
-        if self._stands_at(position):
+        checkpoint, self._build = self._checkpoint, None
+        if self._is_there(checkpoint):
             remove(build)
         else:
             self._files.switch(build)
         self._let_go()
         self.load()
 
-    def _stands_at(self, position: int) -> bool:
-        """Whether another process has built it anew as well, and has come as far."""
-        other = HistoryView(self._files.path, self._space_id)
+    def _is_there(self, checkpoint: Checkpoint) -> bool:
+        """Whether another process has built the same anew meanwhile, and has come as far."""
+        if self._files.target() == self._replaced:
+            return False
+        other = HistoryView(self._files.path, checkpoint.space_id)
         try:
             found = other.load()
         except LedgerError:
             return False
         finally:
             other.close()
-        return found is not None and found.position >= position
+        return (
+            found is not None
+            and found.generation == checkpoint.generation
+            and found.position >= checkpoint.position
+        )
 
     def _flush(self) -> None:
         """Write what is pending, unless another process has."""

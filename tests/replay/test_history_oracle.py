@@ -46,6 +46,7 @@ class Told:
                 pending = 0
         self.view.save(self.simulation.checkpoint())
         self.view.settle()
+        self.positions = list(self.oracle.facts)
         self.by_address: dict[bytes, Oracle] = {}
         for position, fact in self.oracle.facts.items():
             for address in self._addresses(fact):
@@ -58,10 +59,11 @@ class Told:
         count = 1 << (width * 8 - event.prefix_length)
         return [(first + i).to_bytes(width) for i in range(count)]
 
-    def time(self) -> int:
-        """A time from just before everything to its end; often exactly that of an event."""
-        if self.draw.random() < 0.5:
-            fact = self.fact()
+    def time(self, address: bytes = b"") -> int:
+        """A time from just before everything to its end; often exactly that of an event there."""
+        if self.draw.random() < 0.7:
+            mine = self.by_address.get(address)
+            fact = self.fact() if mine is None else self.draw.choice(list(mine.facts.values()))
             known = [fact.grant.ms, fact.grant.header.effective_at_ms]
             if fact.end is not None:
                 known += [fact.end.ms, fact.end.header.effective_at_ms]
@@ -69,16 +71,13 @@ class Told:
             return exact + self.draw.choice((-1, 0, 0, 1))
         return self.draw.randint(START_MS - 1_000, self.simulation.ms)
 
-    def known_at(self) -> int | None:
+    def known_at(self, address: bytes = b"") -> int | None:
         """A time of knowing, or that everything is known."""
-        return None if self.draw.random() < 0.4 else self.time()
+        return None if self.draw.random() < 0.4 else self.time(address)
 
     def fact(self) -> Fact:
         """Any of the facts."""
-        facts = self.oracle.facts
-        if not hasattr(self, "_positions"):
-            self._positions = list(facts)
-        return facts[self.draw.choice(self._positions)]
+        return self.oracle.facts[self.draw.choice(self.positions)]
 
     def address(self) -> Address:
         """An address that was held some time, or its neighbour, which may never have been."""
@@ -104,7 +103,8 @@ def test_who_held_an_address_at_a_time(told: Told) -> None:
     nobody = Oracle()
     with told.view.reading() as history:
         for _ in range(QUESTIONS):
-            address, at_ms, known_at_ms = told.address(), told.time(), told.known_at()
+            address = told.address()
+            at_ms, known_at_ms = told.time(address), told.known_at(address)
             expected = told.by_address.get(address, nobody).holder(address, at_ms, known_at_ms)
             found = history.holder(address, at_ms, known_at_ms)
             answer = None if found is None else found.lease_id
@@ -177,7 +177,8 @@ def test_first_and_last_seen(told: Told) -> None:
     """Over all of history, as it was known."""
     with told.view.reading() as history:
         for _ in range(200):
-            address, known_at_ms = told.address(), told.known_at()
+            address = told.address()
+            known_at_ms = told.known_at(address)
             mine = told.by_address.get(address, Oracle()).known(known_at_ms)
             seen = history.seen(history.of_address(address), known_at_ms)
             assert seen.first_ms == min((begun for _, begun, _ in mine), default=None)
