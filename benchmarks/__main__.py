@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import allocate, append, cold, life, mirror, replay, startup
+from benchmarks import allocate, append, cold, history, life, mirror, replay, startup
 from benchmarks.harness import main
 
 if __name__ == "__main__":
@@ -16,5 +16,6 @@ if __name__ == "__main__":
             startup.measure,
             cold.measure,
             mirror.measure,
+            history.measure,
         ],
     )
