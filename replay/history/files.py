@@ -40,6 +40,13 @@ class HistoryFiles:
             return None
         return Path(os.path.realpath(self.path))
 
+    def stands_for(self, file: Path | None) -> bool:
+        """Whether the name still stands for a file; one call of the system."""
+        try:
+            return file is not None and self.path.readlink().name == file.name
+        except OSError:
+            return file == self.path
+
     @contextmanager
     def opening(self) -> Iterator[None]:
         """While a file is looked up and opened: no other takes its place meanwhile."""

@@ -21,6 +21,8 @@ from replay.history.words import Words
 LIMIT: Final = 10_000
 _SELECT: Final = f"SELECT {', '.join(TENURE_COLUMNS)} FROM tenure"  # noqa: S608 - constants
 
+_LIFE: Final = f"{_SELECT} WHERE address = ? AND prefix_length = ? ORDER BY from_ms, granted"
+
 
 class Span(NamedTuple):
     """Which part of history is asked for, on both axes; None is without a bound.
@@ -194,12 +196,15 @@ class History:
 
     def tenures_at(self, address: bytes) -> list[TenureSpan]:
         """The tenures of an address, of blocks that contain it too, in order of their beginning."""
-        return [
-            TenureSpan(
-                t.from_ms, t.to_ms, t.owner, t.lease_id, t.labels, t.pool, t.interface, t.cluster
-            )
-            for t in self.tenures(self.of_address(Address(address)), limit=-1)
+        read = self._reader.read_span
+        found = [
+            read(row)
+            for block in self._blocks(Address(address))
+            for row in self._database.execute(_LIFE, block)
         ]
+        # Those of one block come in order; between blocks it is still to be made.
+        found.sort(key=_first)
+        return found
 
     def _found(
         self, where: str, values: tuple[object, ...], span: Span, limit: int
@@ -256,3 +261,7 @@ def _unbounded(known_at_ms: int | None) -> int:
 
 def _beginning(tenure: Tenure) -> tuple[int, int]:
     return tenure.from_ms, tenure.lease_id
+
+
+def _first(span: TenureSpan) -> tuple[int, int]:
+    return span.from_ms, span.lease_id

@@ -60,6 +60,7 @@ class HistoryView:
         self._files = HistoryFiles(path)
         self._space_id = space_id
         self._database: sqlite3.Connection | None = None
+        self._opened: Path | None = None  # the live file that is open
         self._build: Path | None = None  # the file that is being built
         self._replaced: Path | None = None  # what the name stood for when building began
         self._handle: TextIOWrapper | None = None
@@ -132,6 +133,7 @@ class HistoryView:
         else:
             self._checkpoint = checkpoint
             self._base = checkpoint.position
+            self._opened = target
 
     def _read_checkpoint(self) -> Checkpoint | None:
         row = self._connection.execute(
@@ -271,7 +273,25 @@ class HistoryView:
             self._let_go()
             raise
 
+    def _follow_switch(self) -> None:
+        """If another process has built it anew: go on in the new file.
+
+        Raises:
+            Unavailable: the new one does not reach as far as this one did.
+        """
+        if self._build is not None or self._files.stands_for(self._opened):
+            return
+        pending, before = self._pending, self._checkpoint
+        found = self.load()
+        if before is not None and (
+            found is None or found.space_id != before.space_id or found.position < before.position
+        ):
+            self._let_go()
+            raise unusable(self._files.path, OSError("it was replaced meanwhile"))
+        self._pending = pending
+
     def _begin_writing(self) -> None:
+        self._follow_switch()
         with self._told():
             self._connection.execute("BEGIN IMMEDIATE")
             if self._build is None:
@@ -357,6 +377,8 @@ class HistoryView:
             Unavailable: it cannot be read.
         """
         self.settle()
+        if not self._writing:
+            self._follow_switch()
         assert not self._writing, "what was folded is saved before it is asked for"
         database, words = self._connection, self._words
         assert words is not None, "an open file has words"
@@ -431,6 +453,7 @@ class HistoryView:
         if self._handle is not None:
             self._handle.close()
         self._database = self._words = self._handle = self._build = self._checkpoint = None
+        self._opened = None
         self._pending = []
         self._base = 0
         self._writing = False

@@ -11,6 +11,7 @@ import msgpack
 from engine.addresses import Address
 from engine.model import ENDINGS
 from engine.names import Labels
+from replay.history.lookup import TenureSpan
 from replay.history.words import Words
 
 Row = tuple[Any, ...]
@@ -104,11 +105,11 @@ class TenureReader:
         (key, prefix_length, from_ms, granted, granted_ms, owner, interface, uid, labels, cluster,
          pool_id, supersedes, source, actor, reason, seal, expires_ms, renewals,
          *end) = row  # fmt: skip
-        text = self._words.text
+        text = self._words.texts
         grant: Row = (
-            from_ms, granted, granted_ms, owner, text(interface), uid,
-            self._words.labels(labels), text(cluster), pool_id,
-            supersedes, text(source), text(actor), text(reason),
+            from_ms, granted, granted_ms, owner, text[interface], uid,
+            self._words.label_sets[labels], text[cluster], pool_id,
+            supersedes, text[source], text[actor], text[reason],
         )  # fmt: skip
         if seal_of(key, prefix_length, *grant) != seal:
             raise sqlite3.DatabaseError(DAMAGED)
@@ -122,12 +123,36 @@ class TenureReader:
             expires_ms, renewals, ending, (granted,),
         ))  # fmt: skip
 
+    def read_span(self, row: Row) -> TenureSpan:
+        """What attribution needs of a row, as it is known now: as checked as `read`, and faster.
+
+        Raises:
+            sqlite3.DatabaseError: it is not what was written.
+        """
+        (key, prefix_length, from_ms, granted, granted_ms, owner, interface, uid, labels, cluster,
+         pool_id, supersedes, source, actor, reason, seal, _, _,
+         to_ms, ended, ended_ms, ended_how, ended_by, end_reason, end_seal) = row  # fmt: skip
+        text, pairs = self._words.texts, self._words.label_sets[labels]
+        named, cluster = text[interface], text[cluster]
+        packed = _pack((
+            key, prefix_length, from_ms, granted, granted_ms, owner, named, uid, pairs,
+            cluster, pool_id, supersedes, text[source], text[actor], text[reason],
+        ))  # fmt: skip
+        if crc32(packed) != seal:
+            raise sqlite3.DatabaseError(DAMAGED)
+        if ended is not None:
+            end = (granted, to_ms, ended, ended_ms, ended_how, text[ended_by], text[end_reason])
+            if crc32(_pack(end)) != end_seal:
+                raise sqlite3.DatabaseError(DAMAGED)
+        pool = self._pools.get(pool_id) or self.pool_name(pool_id)
+        return TenureSpan(from_ms, to_ms, owner, granted, pairs, pool, named or "", cluster)
+
     def _ending(self, granted: int, end: list[Any]) -> Ending | None:
         to_ms, ended, ended_ms, ended_how, ended_by, end_reason, end_seal = end
         if ended is None:
             return None
-        text = self._words.text
-        actor, reason = text(ended_by), text(end_reason)
+        text = self._words.texts
+        actor, reason = text[ended_by], text[end_reason]
         if seal_of(granted, to_ms, ended, ended_ms, ended_how, actor, reason) != end_seal:
             raise sqlite3.DatabaseError(DAMAGED)
         return Ending(to_ms, ended, ended_ms, ENDINGS[ended_how], actor, reason)

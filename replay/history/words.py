@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from engine.names import Labels
+
+Value = TypeVar("Value")
 
 # Enough for what comes again and again; the rest is asked of the table.
 _CACHED_MAX: Final = 100_000
@@ -14,20 +17,40 @@ _CACHED_MAX: Final = 100_000
 _LABELS: Final = "\x01"
 
 
+class _Kept(dict[int | None, Value]):
+    """What was looked up once; what is not here is looked up. None is always here."""
+
+    def __init__(self, look_up: Callable[[int], Value], nothing: Value) -> None:
+        super().__init__({None: nothing})
+        self._look_up = look_up
+        self._nothing = nothing
+
+    def __missing__(self, number: int | None) -> Value:
+        assert number is not None, "None is always here"
+        if len(self) >= _CACHED_MAX:
+            self.forget()
+        found = self[number] = self._look_up(number)
+        return found
+
+    def forget(self) -> None:
+        """Look everything up again."""
+        self.clear()
+        self[None] = self._nothing
+
+
 class Words:
-    """The numbers of texts, and the texts of numbers, of one database."""
+    """The numbers of texts, and the texts of numbers, of one database.
+
+    ``texts`` and ``label_sets`` are asked with ``[number]``: a number that is not there raises
+    `sqlite3.DatabaseError`, since the file is damaged then. The text of None is None, its labels
+    are none.
+    """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._ids: dict[str, int] = {}
-        self._texts: dict[int, str] = {}
-        self._labels: dict[int, Labels] = {}
-
-    def forget(self) -> None:
-        """After a rollback: what was added may not be there."""
-        self._ids.clear()
-        self._texts.clear()
-        self._labels.clear()
+        self.texts: _Kept[str | None] = _Kept(self._text, None)
+        self.label_sets: _Kept[Labels] = _Kept(self._label_set, ())
 
     def id_of(self, text: str | None) -> int | None:
         """The number of a text, which is given one if it has none. None stays None."""
@@ -67,49 +90,20 @@ class Words:
         self._ids[text] = found
         return found, is_new
 
-    def text(self, number: int | None) -> str | None:
-        """The text of a number; None stays None.
+    def _text(self, number: int) -> str:
+        row = self._database.execute("SELECT value FROM word WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            message = f"word {number} is missing"
+            raise sqlite3.DatabaseError(message)
+        return str(row[0])
 
-        Raises:
-            sqlite3.DatabaseError: there is no such text, so the file is damaged.
-        """
-        return None if number is None else self._text_of(number)
-
-    def _text_of(self, number: int) -> str:
-        found = self._texts.get(number)
-        if found is None:
-            row = self._database.execute(
-                "SELECT value FROM word WHERE id = ?", (number,)
-            ).fetchone()  # fmt: skip
-            if row is None:
-                message = f"word {number} is missing"
-                raise sqlite3.DatabaseError(message)
-            found = str(row[0])
-            if len(self._texts) >= _CACHED_MAX:
-                self._texts.clear()
-            self._texts[number] = found
-        return found
-
-    def labels(self, number: int | None) -> Labels:
-        """The labels of a number.
-
-        Raises:
-            sqlite3.DatabaseError: these are none, so the file is damaged.
-        """
-        if number is None:
-            return ()
-        found = self._labels.get(number)
-        if found is None:
-            try:
-                pairs = json.loads(self._text_of(number).removeprefix(_LABELS))
-                found = tuple((str(key), str(value)) for key, value in pairs)
-            except (ValueError, TypeError) as error:
-                message = f"word {number} is no set of labels"
-                raise sqlite3.DatabaseError(message) from error
-            if len(self._labels) >= _CACHED_MAX:
-                self._labels.clear()
-            self._labels[number] = found
-        return found
+    def _label_set(self, number: int) -> Labels:
+        try:
+            pairs = json.loads(self._text(number).removeprefix(_LABELS))
+            return tuple((str(key), str(value)) for key, value in pairs)
+        except (ValueError, TypeError) as error:
+            message = f"word {number} is no set of labels"
+            raise sqlite3.DatabaseError(message) from error
 
 
 def labels_text(labels: Labels) -> str:
