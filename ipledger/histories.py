@@ -13,7 +13,8 @@ from ipledger.local import view_path
 from ipledger.spaces import no_such_space, open_server
 from replay.history.catching_up import catch_up
 from replay.history.queries import History
-from replay.history.store import DamagedHistory, HistoryView, NoHistory
+from replay.history.store import HistoryView, NoHistory
+from replay.history.trouble import DamagedHistory
 
 if TYPE_CHECKING:
     from engine.stream import Stream

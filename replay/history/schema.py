@@ -154,7 +154,8 @@ def first_homeless(database: sqlite3.Connection) -> tuple[int, int] | None:
     row = database.execute(
         "SELECT e.ended, e.granted FROM ended e LEFT JOIN granted g ON g.granted = e.granted "
         "WHERE g.granted IS NULL OR g.address <> e.address "
-        "OR g.prefix_length <> e.prefix_length OR g.ended IS NOT NULL LIMIT 1"
+        "OR g.prefix_length <> e.prefix_length OR g.ended IS NOT NULL "
+        "ORDER BY e.ended LIMIT 1"
     ).fetchone()
     return None if row is None else (row[0], row[1])
 

@@ -12,23 +12,21 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgpack
-
-from engine.entry import ORIGIN, Anchor, Record
-from engine.errors import ContradictoryEvent, InvalidInput, LedgerError, Unavailable
+from engine.entry import ORIGIN, Record
+from engine.errors import ContradictoryEvent, LedgerError
 from engine.reading import Checkpoint
 from replay.history import schema
-from replay.history.definitions import KINDS, DefinitionFold
+from replay.history.digest import digest_of
 from replay.history.files import COLLECTED, HistoryFiles, remove, unusable
-from replay.history.folding import Batch, Ended, Renewed, contradiction
+from replay.history.folding import Batch, contradiction
 from replay.history.lookup import TenureSpan
 from replay.history.queries import History
-from replay.history.tenure import seal_of
+from replay.history.trouble import DamagedHistory, is_busy, newer
 from replay.history.words import Words
+from replay.history.writing import Kept, read_checkpoint, write_batch, write_checkpoint
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -37,16 +35,6 @@ if TYPE_CHECKING:
 _PENDING_MAX: Final = 20_000
 # A save of fewer events than this is one that follows the stream, not one that catches up.
 _BULK_LEAST: Final = 2_000
-
-_INSERT: Final = f"VALUES ({', '.join('?' * len(schema.TENURE_COLUMNS))})"
-
-
-class NewerHistory(InvalidInput):
-    """The file was written by a later release; nothing is done to it."""
-
-
-class DamagedHistory(Unavailable):
-    """The file is not what was written; it has lost its name, so the next `load` finds none."""
 
 
 class HistoryView:
@@ -90,7 +78,7 @@ class HistoryView:
                     self._open(target)
         except sqlite3.OperationalError as error:
             self._let_go()
-            if _is_busy(error):
+            if is_busy(error):
                 raise unusable(self._files.path, error) from error
             self.notice = f"is damaged ({error})"
         except (sqlite3.DatabaseError, OverflowError, TypeError, ValueError) as error:
@@ -112,7 +100,7 @@ class HistoryView:
             return
         if version > schema.SCHEMA_VERSION:
             self._let_go()
-            raise _newer(self._files.path, version)
+            raise newer(self._files.path, version)
         if version < schema.SCHEMA_VERSION:
             self.notice = f"is of version {version}"
             return
@@ -136,17 +124,11 @@ class HistoryView:
             self._opened = target
 
     def _read_checkpoint(self) -> Checkpoint | None:
-        row = self._connection.execute(
-            "SELECT space_id, space, generation, voided, ms, position, c, first_ms, earliest_ms, "
-            "seal FROM checkpoint"
-        ).fetchone()
-        if row is None:
+        kept = read_checkpoint(self._connection)
+        if kept is None:
             return None
-        if seal_of(*row[:9]) != row[9]:
-            raise sqlite3.DatabaseError("its checkpoint does not match its check value")
-        space_id, space, generation, voided, ms, position, c, first_ms, earliest_ms, _ = row
-        self._first_ms, self._earliest_ms = first_ms, earliest_ms
-        return Checkpoint(space_id, space, generation, voided, Anchor(ms, position, c))
+        self._first_ms, self._earliest_ms = kept.first_ms, kept.earliest_ms
+        return kept.checkpoint
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -198,7 +180,8 @@ class HistoryView:
         with self._told():
             stored = self._read_checkpoint()
             if stored is None or stored.position < checkpoint.position:
-                self._write_checkpoint(checkpoint)
+                kept = Kept(checkpoint, self._first_ms, self._earliest_ms)
+                write_checkpoint(self._connection, kept)
                 self._checkpoint = checkpoint
             else:
                 self._checkpoint = stored  # another process has come as far or farther
@@ -306,65 +289,11 @@ class HistoryView:
         assert self._words is not None, "the history is open"
         batch = Batch(self._words)
         batch.fold_all(records)
-        database = self._connection
         if batch.first_ms is not None:
-            self._first_ms = batch.first_ms
-            self._earliest_ms = batch.first_ms
+            self._first_ms = self._earliest_ms = batch.first_ms
         if batch.earliest_ms is not None:
             self._earliest_ms = min(self._earliest_ms, batch.earliest_ms)
-        if self._build is None:
-            for ended in batch.ended:
-                self._end(ended)
-            for renewed in batch.renewed.values():
-                self._renew(renewed)
-            database.executemany(f"INSERT INTO tenure {_INSERT}", batch.granted.values())
-        else:
-            self._collect(batch)
-        sizes = {(row[0][0], row[1]) for row in batch.granted.values()}
-        database.executemany("INSERT OR IGNORE INTO block_size VALUES (?, ?)", sizes)
-        definitions = DefinitionFold(database)
-        for record in batch.defining:
-            definitions.fold(record)
-
-    def _collect(self, batch: Batch) -> None:
-        database = self._connection
-        database.executemany(f"INSERT INTO collected.granted {_INSERT}", batch.granted.values())
-        database.executemany(
-            "INSERT INTO collected.renewed VALUES (?, ?, ?) ON CONFLICT (granted) DO UPDATE "
-            "SET expires_ms = excluded.expires_ms, renewals = renewals + excluded.renewals",
-            [(r.lease_id, r.expires_ms, r.times) for r in batch.renewed.values()],
-        )
-        try:
-            database.executemany(
-                "INSERT INTO collected.ended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(e.lease_id, e.key, e.prefix_length, *e.row) for e in batch.ended],
-            )
-        except sqlite3.IntegrityError as error:
-            last = batch.ended[-1]
-            raise contradiction(last.row[1], last.lease_id) from error
-
-    def _end(self, ended: Ended) -> None:
-        columns = ", ".join(f"{name} = ?" for name in schema.TENURE_COLUMNS[schema.END_AT :])
-        done = self._connection.execute(
-            f"UPDATE tenure SET {columns} {_LAST_OF} AND ended IS NULL",  # noqa: S608 - constants
-            (*ended.row, *_last_of(ended)),
-        )
-        if done.rowcount != 1:
-            raise contradiction(ended.row[1], ended.lease_id)
-
-    def _renew(self, renewed: Renewed) -> None:
-        self._connection.execute(
-            f"UPDATE tenure SET expires_ms = ?, renewals = renewals + ? {_LAST_OF}",  # noqa: S608 - constants
-            (renewed.expires_ms, renewed.times, *_last_of(renewed)),
-        )
-
-    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        anchor = checkpoint.anchor
-        values = (*checkpoint[:4], *anchor, self._first_ms, self._earliest_ms)
-        self._connection.execute(
-            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, seal_of(*values)),
-        )
+        write_batch(self._connection, batch, collects=self._build is not None)
 
     # ------------------------------------------------------------------------------- answering
 
@@ -400,19 +329,7 @@ class HistoryView:
     def digest(self) -> str:
         """The canonical digest of the history: 64 hex digits, the same for the same events."""
         with self.reading() as history:
-            checkpoint = history.checkpoint
-            hasher = sha256()
-            pack = msgpack.Packer().pack
-            hasher.update(pack((
-                "ipledger history", schema.SCHEMA_VERSION, checkpoint.space_id,
-                checkpoint.generation, checkpoint.position,
-            )))  # fmt: skip
-            for tenure in history.everything():
-                hasher.update(pack(tenure))
-            for kind in KINDS:
-                for row in history.definition_rows(kind):
-                    hasher.update(pack(row))
-            return hasher.hexdigest()
+            return digest_of(history)
 
     def close(self) -> None:
         """Let go of the file; what was built anew and saved takes its name first."""
@@ -436,7 +353,7 @@ class HistoryView:
         except (sqlite3.DatabaseError, OverflowError) as error:
             is_build = self._build is not None
             self._let_go()
-            if is_build or _is_busy(error):
+            if is_build or is_busy(error):
                 raise unusable(path, error) from error
             with suppress(OSError):
                 path.unlink()
@@ -457,35 +374,6 @@ class HistoryView:
         self._pending = []
         self._base = 0
         self._writing = False
-
-
-# The tenure that lasts is the last of its address: found without an index by lease.
-_LAST_OF: Final = (
-    "WHERE address = ? AND prefix_length = ? AND granted = ? AND from_ms = (SELECT from_ms FROM "
-    "tenure WHERE address = ? AND prefix_length = ? ORDER BY from_ms DESC, granted DESC LIMIT 1)"
-)
-
-
-def _last_of(changed: Ended | Renewed) -> tuple[object, ...]:
-    block = (changed.key, changed.prefix_length)
-    return (*block, changed.lease_id, *block)
-
-
-def _is_busy(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in {
-        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_IOERR,
-    }  # fmt: skip
-
-
-def _newer(path: Path, version: int) -> NewerHistory:
-    message = (
-        f"the history {path} is of version {version}; this release knows {schema.SCHEMA_VERSION}"
-    )
-    hint = "upgrade ipledger; or, to build it anew for this release, move the file away"
-    return NewerHistory(message, hint)
 
 
 class NoHistory:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,19 @@ def test_what_is_asked_again_is_not_read_again(told: Cli, tmp_path: Path) -> Non
     assert "the local history is damaged" in result.err
     assert len(json.loads(result.out)["items"]) == 2
     assert "built anew" not in told("history", "ip", "10.0.0.10").err
+
+
+def test_an_altered_row_is_never_told(told: Cli, tmp_path: Path) -> None:
+    """Its check value gives it away: the history is built anew, and the answer is right."""
+    right = told.json("history", "ip", "10.0.0.10").data
+    (kept,) = (tmp_path / "home" / "views").glob("*history.sqlite")
+    for change in ("owner = 'evil'", "to_ms = to_ms + 1", "granted_by = NULL", "labels = NULL"):
+        with closing(sqlite3.connect(kept.resolve())) as database:
+            database.execute(f"UPDATE tenure SET {change}")  # noqa: S608 - from the list above
+            database.commit()
+        result = told.json("history", "ip", "10.0.0.10")
+        assert result.data == right
+        assert "damaged; it is built anew" in result.err
 
 
 def test_an_empty_space_and_an_unknown_one(at_home: Cli) -> None:
