@@ -223,8 +223,6 @@ def versions(
     if at_ms is not None:
         where.append("from_ms <= ? AND (to_ms IS NULL OR to_ms > ?)")
         arguments += [at_ms, at_ms]
-    rows = database.execute(
-        f"SELECT {COLUMNS} FROM definition WHERE {' AND '.join(where)} ORDER BY position",  # noqa: S608 - no value is in it
-        arguments,
-    )
+    asked = f"SELECT {COLUMNS} FROM definition WHERE {' AND '.join(where)}"  # noqa: S608
+    rows = database.execute(f"{asked} ORDER BY position", arguments)
     return map(read_version, rows)

@@ -19,7 +19,7 @@ from replay.history.tenure import Row, Tenure, TenureReader
 from replay.history.words import Words
 
 LIMIT: Final = 10_000
-_SELECT: Final = f"SELECT {', '.join(TENURE_COLUMNS)} FROM tenure"  # noqa: S608 - constants
+_SELECT: Final = f"SELECT {', '.join(TENURE_COLUMNS)} FROM tenure"  # noqa: S608
 
 _LIFE: Final = f"{_SELECT} WHERE address = ? AND prefix_length = ? ORDER BY from_ms, granted"
 
@@ -170,7 +170,7 @@ class History:
         known = _unbounded(known_at_ms)
         for where, values in wanted.parts:
             begun_ms, ended_ms, lasting = self._database.execute(
-                "SELECT min(from_ms), max(iif(ended_ms <= ?, to_ms, NULL)), "  # noqa: S608 - constants
+                "SELECT min(from_ms), max(iif(ended_ms <= ?, to_ms, NULL)), "  # noqa: S608
                 "count(*) FILTER (WHERE ended IS NULL OR ended_ms > ?) "
                 f"FROM tenure WHERE {where} AND granted_ms <= ?",
                 (known, known, *values, known),
@@ -241,10 +241,9 @@ class History:
 
     def definition_rows(self, kind: Kind) -> Iterator[Row]:
         """Every version of one kind of definition, as it is kept."""
-        return self._database.execute(
-            f"SELECT {COLUMNS} FROM definition WHERE kind = ? ORDER BY object_id, position",  # noqa: S608 - constants
-            (KINDS.index(kind),),
-        )
+        asked = f"SELECT {COLUMNS} FROM definition WHERE kind = ?"  # noqa: S608 - constants
+        values = (KINDS.index(kind),)
+        return self._database.execute(f"{asked} ORDER BY object_id, position", values)
 
     # ------------------------------------------------------------------------------ definitions
 

@@ -47,12 +47,13 @@ def unheld(
             number = (str(version.object_id),)
             return Unheld("quarantined", name, number, aside.reason, version.object_id)
     last = history.last_before(address, at_ms, known_at_ms)
-    if pool is not None and last is not None and last.to_ms is not None:
+    if pool is not None and last is not None and last.ending is not None:
+        ending = last.ending
         # The rest is that of the lease's own pool, as it was set when the end was recorded.
-        rests_s = _cooldown_s(history, last.pool_id, last.pool, last.ending.recorded_ms)  # type: ignore[union-attr]
-        if at_ms < last.to_ms + rests_s * 1_000:
-            until_ms = last.to_ms + rests_s * 1_000
-            return Unheld("cooling", name, (), None, last.ending.position, until_ms)  # type: ignore[union-attr]
+        rests_s = _cooldown_s(history, last.pool_id, last.pool, ending.recorded_ms)
+        until_ms = ending.to_ms + rests_s * 1_000
+        if at_ms < until_ms:
+            return Unheld("cooling", name, (), None, ending.position, until_ms)
     kept = [
         version
         for version in history.versions("reservation", at_ms=moment_ms)

@@ -114,7 +114,7 @@ def _twice(database: sqlite3.Connection, ended: list[Ended]) -> ContradictoryEve
 def _end(database: sqlite3.Connection, ended: Ended) -> None:
     columns = ", ".join(f"{name} = ?" for name in schema.TENURE_COLUMNS[schema.END_AT :])
     done = database.execute(
-        f"UPDATE tenure SET {columns} {_LAST_OF} AND ended IS NULL",  # noqa: S608 - constants
+        f"UPDATE tenure SET {columns} {_LAST_OF} AND ended IS NULL",  # noqa: S608
         (*ended.row, *_last_of(ended)),
     )
     if done.rowcount != 1:
@@ -123,7 +123,7 @@ def _end(database: sqlite3.Connection, ended: Ended) -> None:
 
 def _renew(database: sqlite3.Connection, renewed: Renewed) -> None:
     database.execute(
-        f"UPDATE tenure SET expires_ms = ?, renewals = renewals + ? {_LAST_OF}",  # noqa: S608 - constants
+        f"UPDATE tenure SET expires_ms = ?, renewals = renewals + ? {_LAST_OF}",  # noqa: S608
         (renewed.expires_ms, renewed.times, *_last_of(renewed)),
     )
 
