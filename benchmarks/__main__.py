@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import allocate, append, audit, cold, life, mirror, replay, startup
+from benchmarks import allocate, append, audit, cold, history, life, mirror, replay, startup
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    main(
-        __doc__,
-        [
-            append.measure,
-            allocate.measure,
-            replay.measure,
-            life.measure,
-            startup.measure,
-            cold.measure,
-            mirror.measure,
-            audit.measure,
-        ],
-    )
+    benches = (append, allocate, replay, life, startup, cold, history, audit, mirror)
+    main(__doc__, [bench.measure for bench in benches])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 _KEY = re.compile(rb"ipledger:\{([A-Za-z0-9._-]{1,253})\}:events")
 
 
-def open_server(settings: Settings) -> tuple[Server, str]:
-    """The server that the options speak of, and the name that its memory is kept under."""
+def open_server(
+    settings: Settings, on_start: Callable[[str], None] | None = None
+) -> tuple[Server, str]:
+    """The server that the options speak of, and the name that its memory is kept under.
+
+    `on_start` is told, in words, if an embedded server was started for it.
+    """
     from ipledger import servers
     from ipledger.embedded import ensure_running
 
@@ -29,6 +35,8 @@ def open_server(settings: Settings) -> tuple[Server, str]:
         server = servers.reach(settings.url)
         return server, server.endpoint
     running = ensure_running(settings.home, settings.server)
+    if running.started and on_start is not None:
+        on_start(f"started an embedded server ({running.server}) in {settings.home}")
     return servers.reach(running.url), f"embedded:{settings.home.resolve()}"
 
 

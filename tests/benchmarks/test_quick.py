@@ -14,7 +14,9 @@ from engine.errors import Unavailable
 from tests.servers import bundled_program, system_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-NAMES: Final = ("append", "allocate", "replay", "life", "startup", "cold", "mirror", "audit")
+NAMES: Final = (
+    "append", "allocate", "replay", "life", "startup", "cold", "history", "audit", "mirror",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,8 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Cli:  # fmt: skip
     """The command line on a new space of a running server."""
+    # The views of a test are its own; `--data-dir` would stand in the way of tests that ask for it.
+    monkeypatch.setenv("IPLEDGER_HOME", str(tmp_path / "home"))
     options = ["--url", embedded_url, "--state-dir", str(tmp_path / "state"), "--space", space]
     made = Cli(options, capsys, monkeypatch)
     made.ok("space", "create", space)

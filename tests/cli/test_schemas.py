@@ -93,7 +93,8 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
         + reservation_yaml("kept", "10.0.0.12", more="owner: me, reason: why, for: 1h")
     ))  # fmt: skip
     lease = cli.json("allocate", "--pool", "web", "--owner", "a", "--ttl", "1h", "--uid", "u",
-                     "--label", "k=v", "--cluster", "c").data["leases"][0]  # fmt: skip
+                     "--label", "k=v", "--cluster", "c", "--actor", "boss",
+                     ).data["leases"][0]  # fmt: skip
     cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
     assert cli("release", str(lease["lease"])).code == 0
     cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
@@ -122,7 +123,16 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "free": ["free web", "free web --limit 1", "free full"],
     "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web",
             "get quarantines"],
-    "history ip": ["history ip 10.0.0.10", "history ip 10.0.0.11"],
+    "history actor": ["history actor nobody", "history actor boss"],
+    "history ip": ["history ip 10.0.0.10", "history ip 10.0.0.11 --at now",
+                   "history ip 10.0.0.12", "history ip 10.0.0.0/24 --merge --known-at now",
+                   "history ip fd00::8", "history ip 10.1.0.1"],
+    "history label": ["history label k=v"],
+    "history overlaps": ["history overlaps 10.0.0.0/8"],
+    "history owner": ["history owner a --merge"],
+    "history pool": ["history pool rich", "history pool web"],
+    "history reservation": ["history reservation kept"],
+    "history subnet": ["history subnet 10.0.0.0/24"],
     "mirror": ["mirror --from URL --to URL?db=4"],
     "quarantine": ["quarantine 10.0.0.10 10.0.0.12 --for 1h --reason arp",
                    "quarantine fd00::9 --reason arp --dry-run"],
