@@ -8,7 +8,7 @@ usual way: it becomes a `Record`, or the same named error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from hashlib import sha256
 from itertools import product
 from typing import Any, Final
@@ -202,7 +202,7 @@ def read_rows(
     *,
     sealed: bool = True,
     entries_max: int = PAGE_ENTRIES,
-) -> Iterator[list[Record | Row]]:
+) -> Generator[list[Record | Row], None, None]:
     """As `read_commits`, with lease events as rows.
 
     Raises:

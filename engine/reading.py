@@ -6,7 +6,7 @@ through a stream and hands on whole commits only: a reader never sees half of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from engine.entry import ORIGIN, Anchor, Commit, RawEntry, Record
@@ -261,7 +261,7 @@ def resume(
 
 def read_commits(
     stream: Stream, continuity: Continuity, *, entries_max: int = PAGE_ENTRIES
-) -> Iterator[list[Record]]:
+) -> Generator[list[Record], None, None]:
     """Yield the records behind what `continuity` has read, whole commits at a time, to the end.
 
     The end is where the stream ended when the call began, or later.

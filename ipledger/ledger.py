@@ -23,7 +23,7 @@ from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger import operations
 from ipledger.high_water import HighWaterFile
 from ipledger.local import view_path
-from ipledger.opening import Opener
+from ipledger.opening import Opener, Progress
 from ipledger.operation import Operation
 from ipledger.writer import Writer
 from ipledger.writing import Done, Held, Outcome
@@ -70,12 +70,13 @@ class Ledger:
         revive: Callable[[], None] | None = None,
         view: StateView | None = None,
         stays: bool = True,
-        on_progress: Callable[[int], None] | None = None,
+        on_progress: Progress | None = None,
     ) -> None:
         """Open `space` on `stream` and read it to its end.
 
         With `view`, the state is taken from it as far as it goes, and kept for the next process;
-        one that `stays` holds all of it in memory. `on_progress` is told positions meanwhile.
+        one that `stays` holds all of it in memory. `on_progress` is told the position that was
+        reached, and the last one.
 
         With `memory`, what was seen is remembered on opening and closing and, while changes are
         made, every `remember_every_s` seconds; 0 remembers it before each answer, as a
@@ -317,7 +318,7 @@ def connect(
     server: str | None = None,
     remember_every_s: float = 1.0,
     on_start: Callable[[str], None] | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Progress | None = None,
     stays: bool = True,
 ) -> Ledger:
     """Open a ledger.
@@ -332,7 +333,7 @@ def connect(
         server: the program to use as embedded server instead of the bundled one.
         remember_every_s: how often the high-water mark is written; 0 for before each answer.
         on_start: told, when this call started the embedded server, in words.
-        on_progress: told the position that was reached, while a long stream is read.
+        on_progress: told the position that was reached, and the last one, page by page.
         stays: False for a process that asks little and ends: it reads of the view that is kept
             under `home` only what it is asked for.
 

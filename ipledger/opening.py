@@ -24,7 +24,7 @@ KEEP_FROM: Final = 2_000
 # So many events behind, a view is kept anew: as often as that pays.
 KEEP_EVERY: Final = 1_000
 
-Progress = Callable[[int], None]  # told the position that has been reached
+Progress = Callable[[int, int], None]  # told the position that was reached, and the last one
 Opened = tuple[Continuity, LedgerState]
 
 
@@ -53,7 +53,7 @@ class Opener:
         self._remembered = remembered
         self._view = view
         self._stays = stays
-        self._on_progress = on_progress or (lambda _position: None)
+        self._on_progress = on_progress
 
     def open(self) -> Opened:
         """The state at the stream's end.
@@ -95,6 +95,8 @@ class Opener:
         return continuity, state
 
     def _fold(self, continuity: Continuity, state: LedgerState) -> None:
+        end = 0 if self._on_progress is None else self._stream.head().position
         for items in read_rows(self._stream, continuity):
             state.apply_rows(items)
-            self._on_progress(state.position)
+            if self._on_progress is not None:
+                self._on_progress(state.position, max(end, state.position))

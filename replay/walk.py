@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from engine.bulk import Row
@@ -42,7 +43,7 @@ def walk(
     continuity: Continuity,
     stops: Iterable[int],
     remembered: HighWater | None,
-    read: Callable[[Stream, Continuity], Iterator[list[Item]]],
+    read: Callable[[Stream, Continuity], Generator[list[Item], None, None]],
 ) -> Iterator[Step[Item]]:
     """Yield what lies behind `continuity` up to the last stop; a step ends at each stop.
 
@@ -70,7 +71,15 @@ def walk(
         stop = next(ahead, None)
     if stop is None:
         return
-    for page in read(stream, continuity):
+    # Closed as soon as the last stop is reached: pages are read ahead.
+    with closing(read(stream, continuity)) as pages:
+        yield from _steps(pages, stop, ahead)
+
+
+def _steps(
+    pages: Iterable[list[Item]], stop: int | None, ahead: Iterator[int]
+) -> Iterator[Step[Item]]:
+    for page in pages:
         begin = 0
         while stop is not None and page[-1][0] >= stop:
             end = _end_of_commit(page, stop)

@@ -13,6 +13,7 @@ import click
 from engine.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from ipledger.cli.progress import Progress
     from ipledger.ledger import Ledger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -94,6 +95,7 @@ class Settings:
             server=self.server,
             remember_every_s=0,
             on_start=_tell_started,
+            on_progress=_Reading(),
             stays=False,
         )
         return self.opened
@@ -101,6 +103,23 @@ class Settings:
     def claims(self) -> dict[str, Any]:
         """The arguments that every operation takes about who asks and why."""
         return {"command_id": self.command_id, "reason": self.reason}
+
+
+class _Reading:
+    """Tells how far the stream was read, when that takes long: the first time on a long one."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def __call__(self, position: int, end: int) -> None:
+        """So much was read, of so much."""
+        if self._progress is None:
+            from ipledger.cli.progress import Progress
+
+            self._progress = Progress("reading the stream", end)
+        self._progress(position)
+        if position >= end:
+            self._progress.close()
 
 
 def _tell_started(what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -28,6 +29,11 @@ def _kept_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Views are kept of short streams, and for few events, so that tests are quick."""
     monkeypatch.setattr(opening, "KEEP_FROM", 20)
     monkeypatch.setattr(opening, "KEEP_EVERY", 10)
+
+
+def _note(read: list[int], position: int, end: int) -> None:
+    assert position <= end
+    read.append(position)
 
 
 class Machine:
@@ -57,7 +63,8 @@ class Machine:
         """A process opens the stream; `read` are the positions that it has read up to."""
         self.read = []
         view = StateView(self.path)
-        return Ledger(self.ledger.stream, view=view, stays=stays, on_progress=self.read.append)
+        told = partial(_note, self.read)
+        return Ledger(self.ledger.stream, view=view, stays=stays, on_progress=told)
 
     @property
     def files(self) -> list[Path]:
