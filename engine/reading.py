@@ -329,7 +329,13 @@ def admit_all(continuity: Continuity, entries: Iterable[RawEntry]) -> list[Recor
 
 
 def find_entry(stream: Stream, position: int) -> RawEntry | None:
-    """The entry at a position, found by halving the time; None if it is void or not there.
+    """The entry at a position; None if it is void or not there. As `entry_from`."""
+    found = entry_from(stream, position)
+    return found if found is not None and found.position == position else None
+
+
+def entry_from(stream: Stream, position: int) -> RawEntry | None:
+    """The first entry at a position or behind it, found by halving the time.
 
     Both parts of an id ascend together, so that the first entry from a time on tells on which
     side of that time a position lies: about 40 short reads, whatever the length of the stream.
@@ -347,4 +353,4 @@ def find_entry(stream: Stream, position: int) -> RawEntry | None:
         else:
             high_ms = middle_ms - 1
     found = stream.read(low_ms, position - 1, 1)
-    return found[0] if found and found[0].position == position else None
+    return found[0] if found else None

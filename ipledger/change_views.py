@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, TypeVar
 
-from engine.facts import Pool, Quarantine, Reservation
+from engine.facts import Quarantine, Reservation
 from ipledger.times import format_ms
-from ipledger.views import Json, lease_view, pool_definition, quarantine_view, reservation_view
+from ipledger.views import (
+    Json,
+    defined_pool_view,
+    lease_view,
+    quarantine_view,
+    reservation_view,
+)
 from replay.changes import Change, Difference, HeldLease
 from replay.moments import Moment
 
@@ -34,7 +40,7 @@ def difference_view(found: Difference, space: str, narrowed: Narrowed | None = N
     """What changed, by kind of object, and how many of each."""
     wanted = narrowed or Narrowed()
     items: dict[str, list[Json]] = {
-        "pools": _items(found.pools, lambda pool: _pool(pool, space)),
+        "pools": _items(found.pools, lambda pool: defined_pool_view(pool, space)),
         "reservations": _items(found.reservations, lambda held: _reservation(held, space)),
         "leases": _items(found.leases, lambda held: _lease(held, space)),
         "quarantines": _items(found.quarantines, lambda aside: _quarantine(aside, space)),
@@ -97,17 +103,6 @@ def _is_wanted(kind: str, item: Json, wanted: Narrowed) -> bool:
         sides = [side for side in (item["before"], item["after"]) if side is not None]
         return any(side.get("owner") == wanted.owner for side in sides)
     return True
-
-
-def _pool(pool: Pool, space: str) -> Json:
-    phase = "terminating" if pool.terminating else "disabled" if pool.spec.disabled else "active"
-    return {
-        "pool": pool.pool_id,
-        "space": space,
-        "name": pool.name,
-        **pool_definition(pool.spec),
-        "state": phase,
-    }
 
 
 def _reservation(held: Reservation, space: str) -> Json:

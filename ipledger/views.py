@@ -80,6 +80,12 @@ def pool_definition(spec: PoolSpec) -> Json:
 
 def pool_view(state: LedgerState, pool: Pool, space: str) -> Json:
     """A pool: its definition, its state and its buckets."""
+    counts = state.counts(pool.pool_id)._asdict()
+    return {**defined_pool_view(pool, space), "counts": counts}
+
+
+def defined_pool_view(pool: Pool, space: str) -> Json:
+    """A pool: its definition and its state."""
     phase = "terminating" if pool.terminating else "disabled" if pool.spec.disabled else "active"
     return {
         "pool": pool.pool_id,
@@ -87,7 +93,6 @@ def pool_view(state: LedgerState, pool: Pool, space: str) -> Json:
         "name": pool.name,
         **pool_definition(pool.spec),
         "state": phase,
-        "counts": state.counts(pool.pool_id)._asdict(),
     }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.entry import RawEntry
 from engine.errors import InvalidInput
 from engine.events import HistoryRestored
+from engine.reading import entry_from
 from engine.stream import Stream
 from engine.wire import decode_entry
 
@@ -39,7 +39,7 @@ def moment_at(stream: Stream, position: int) -> Moment:
     if position > head.position:
         message = f"position {position} is beyond the end of the stream ({head.position})"
         raise InvalidInput(message, "the last position is the end of a commit, too")
-    raw = _entry_from(stream, position)
+    raw = entry_from(stream, position)
     if raw is None:
         raise InvalidInput(f"position {position} is not there", "run `ipledger doctor`")
     record = decode_entry(raw)
@@ -75,26 +75,5 @@ def moment_by(stream: Stream, ms: int) -> Moment | None:
         position = record.event.kept
     else:
         position = record.position - record.commit.part - 1
-    last = _entry_from(stream, position)
+    last = entry_from(stream, position)
     return Moment(position, ms if last is None else last.ms)
-
-
-def _entry_from(stream: Stream, position: int) -> RawEntry | None:
-    """The first entry at a position or behind it.
-
-    Found by halving the time, since both parts of an id ascend together: about 40 short reads.
-    """
-    head = stream.head()
-    first = stream.read(0, 0, 1)
-    if not first or not 1 <= position <= head.position:
-        return None
-    low_ms, high_ms = first[0].ms, head.ms
-    while low_ms < high_ms:
-        middle_ms = (low_ms + high_ms + 1) // 2
-        found = stream.read_from(middle_ms, 1)
-        if found and found[0].position <= position:
-            low_ms = middle_ms
-        else:
-            high_ms = middle_ms - 1
-    found = stream.read(low_ms, position - 1, 1)
-    return found[0] if found else None
