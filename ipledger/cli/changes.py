@@ -25,7 +25,9 @@ def _lines(data: Json) -> Iterator[str]:
     rows = [(kind, *(data["summary"][kind][how] for how in HOW)) for kind in KINDS]
     yield table(["", *HOW], rows)
     if data["granted_and_ended"]:
-        yield f"{data['granted_and_ended']} leases were granted and ended in between"
+        several = data["granted_and_ended"]
+        leases = "1 lease was" if several == 1 else f"{several} leases were"
+        yield f"{leases} granted and ended in between"
     for kind in KINDS:
         if data[kind]:
             yield ""

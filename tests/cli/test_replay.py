@@ -98,7 +98,7 @@ def test_what_changed_between_two_moments(web: Cli, tmp_path: Path) -> None:
 
     said = web.ok("replay", "--diff", str(begin), "now").splitlines()
     for line in (
-        "8 events in between", "1 leases were granted and ended in between",
+        "8 events in between", "1 lease was granted and ended in between",
         "leases         1       1         1", "~ pool six (3)", "    state: active → terminating",
         "+ reservation kept (6)", "- lease 5: 10.0.0.11 of web, b, released",
         "~ lease 4: 10.0.0.10 of web, a", "    ttl_s: 3600 → 10800",
