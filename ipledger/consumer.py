@@ -210,6 +210,9 @@ class Consumer:
             return FileCursor(cursor)
         if cursor is not None or self.name is None:
             return cursor
+        if self._is_replica():  # told at once, and not waited out as if it would go away
+            message = "the server is a read-only replica: no cursor can be kept there"
+            raise Unavailable(message, "keep it in a file, or use the primary's URL")
         holder = f"{socket.gethostname()}/{os.getpid()}/{os.urandom(4).hex()}"
         return RedisCursor(
             self._server.client, self.space, self.name, holder=holder,

@@ -14,13 +14,13 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from engine import events as ev
 from engine.addresses import Address, format_address
 from engine.entry import Anchor, RawEntry, Record
-from engine.errors import InvalidInput, Unavailable
-from engine.reading import Checkpoint, HighWater
+from engine.errors import HistoryDiverged, InvalidInput, Unavailable
+from engine.reading import Checkpoint, Continuity, HighWater
 from engine.stream import Head, Stream
 from ipledger.cursors import Cursor, cursor_text, read_cursor
 from ipledger.selection import Known, Selection
 from ipledger.times import parse_point
-from projections.following import BLOCK_MS, Following, Lag, Whole, lag_of
+from projections.following import BLOCK_MS, Following, Lag, Whole, lag_of, lagging
 from projections.starting import NOW, AtPosition, AtTime, Start, begin
 
 HEARTBEAT_S: Final = 5.0  # a consumer that was not heard of for several of these is not running
@@ -155,6 +155,23 @@ def read_start(start: int | str, now_ms: int) -> Start:
     return AtTime(ms)
 
 
+def _begin(
+    stream: Stream, start: Start, remembered: HighWater | None, lags: Callable[[], bool]
+) -> Continuity:
+    """Begin at a place; one beyond the end of a replica is not there yet.
+
+    Raises:
+        Unavailable: the replica lags.
+    """
+    try:
+        return begin(stream, start, remembered)
+    except HistoryDiverged as error:
+        head = stream.head()
+        if isinstance(start, Checkpoint) and head.position < start.position and lags():
+            raise lagging(head.position, start.position) from error
+        raise
+
+
 class Consuming:
     """A consumer of one stream. Not to be shared between threads, but for `lag`."""
 
@@ -187,7 +204,7 @@ class Consuming:
         self.resumed_at = None if saved is None else read_cursor(saved)
         where = self.resumed_at or start
         remembered = memory.load() if memory else None
-        continuity = begin(stream, where, remembered)
+        continuity = _begin(stream, where, remembered, lags)
         self._following = Following(
             stream, continuity, lags=lags, pause=pause, is_stopped=is_stopped, on_away=on_away,
             block_ms=block_ms,

@@ -86,6 +86,12 @@ def lag_of(checkpoint: Checkpoint | None, head: Head) -> Lag:
     return Lag(positions, late_ms / 1_000)
 
 
+def lagging(end: int, read: int) -> Unavailable:
+    """The named error for a replica that is shorter than what was read: it merely is late."""
+    message = f"the replica ends at position {end}, and position {read} was read before"
+    return Unavailable(message, "it lags: try again in a moment, or use the primary's URL")
+
+
 class Following:
     """A reader of one stream, behind a continuity. Not to be shared between threads."""
 
@@ -207,11 +213,7 @@ class Following:
         if found and (found[0].ms, found[0].position, found[0].c) == anchor:
             return found[1:]
         if head.position < anchor.position and self._lags():
-            message = (
-                f"the replica ends at position {head.position}, "
-                f"and position {anchor.position} was read before"
-            )
-            raise Unavailable(message, "it lags: try again in a moment, or use the primary's URL")
+            raise lagging(head.position, anchor.position)
         space = self.continuity.space
         assert space is not None, "who has read something knows the space"
         raise estranged(
