@@ -211,17 +211,22 @@ class RedisCursor:
         self._before = b""
 
     def load(self) -> str | None:
-        """See `Cursor.load`."""
-        value = ask(self._client, "HGET", self._key, self.name)
-        if value is None:
-            return None
-        self._before = value
-        return read_kept(self.name, value).cursor
+        """See `Cursor.load`; from here on the name is ours."""
+        value: bytes | None = ask(self._client, "HGET", self._key, self.name)
+        while value:
+            # The last save of a predecessor that was killed may land between the two steps.
+            cursor = read_kept(self.name, value).cursor
+            self._before = value
+            ours = self._value(cursor)
+            value = self._write(ours)
+            if value is None:
+                self._before = ours
+                return cursor
+        return None
 
     def save(self, text: str) -> None:
         """See `Cursor.save`."""
-        kept = Kept(text, self._holder, self._filters, self._now_ms())
-        value = kept.encode().encode()
+        value = self._value(text)
         found = self._write(value)
         if found and read_kept(self.name, found).holder == self._holder:
             self._before = found  # ours: the reply to an earlier save was lost
@@ -232,6 +237,9 @@ class RedisCursor:
 
     def close(self) -> None:
         """See `Cursor.close`; the connection is not ours to close."""
+
+    def _value(self, text: str) -> bytes:
+        return Kept(text, self._holder, self._filters, self._now_ms()).encode().encode()
 
     def _write(self, value: bytes) -> bytes | None:
         """Write if what is there is what we know; else what is there instead."""
