@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from engine.errors import IntegrityError, InvalidInput, LedgerError, Unavailable
 from engine.names import check_name
 from engine.reading import Checkpoint
-from engine.stream import Stream
 from ipledger import servers
 from ipledger.consuming import Consuming, Delivery, read_start
 from ipledger.cursors import Cursor, FileCursor, RedisCursor, ask
@@ -23,6 +22,9 @@ from ipledger.reaching import open_server
 from ipledger.selection import Selection
 from ipledger.spaces import no_such_space
 from projections.following import Lag
+
+if TYPE_CHECKING:
+    from engine.redis_stream import RedisStream
 
 DEFAULT_SPACE: Final = "default"
 
@@ -118,7 +120,8 @@ class Consumer:
                 stream, self.space, selection, begin_at,
                 cursor=self._cursor,
                 memory=HighWaterFile(opened.states, opened.endpoint, self.space),
-                heartbeats=heartbeats, save_every_s=save_every_s, lags=self._is_replica,
+                heartbeats=heartbeats, save_every_s=save_every_s,
+                lags=lambda: self._is_replica() or stream.marker() is not None,
                 pause=self._stopped.wait, is_stopped=self._stopped.is_set, on_away=on_away,
             )  # fmt: skip
         except BaseException as error:
@@ -232,7 +235,7 @@ class Consumer:
             error.hint = f"{error.hint}; where it was is in {self._cursor.path}"
 
 
-def existing(stream: Stream, space: str) -> Stream:
+def existing(stream: RedisStream, space: str) -> RedisStream:
     """The stream, if there is one; the default space may come into being later.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from engine.entry import Anchor, RawEntry, Record
-from engine.errors import IntegrityError, Unavailable
+from engine.errors import HistoryDiverged, IntegrityError, Unavailable
 from engine.events import HistoryRestored
 from engine.reading import Checkpoint, Continuity
 from engine.stream import PAGE_ENTRIES, Head, Stream
@@ -25,6 +25,7 @@ BLOCK_MS: Final = 1_000
 # Between two attempts to reach a server that is away: doubled each time.
 AWAY_S_LEAST: Final = 0.1
 AWAY_S_MAX: Final = 5.0
+LAGS_HINT: Final = "it lags: try again in a moment, or use the primary's URL"
 
 Result = TypeVar("Result")
 
@@ -87,9 +88,9 @@ def lag_of(checkpoint: Checkpoint | None, head: Head) -> Lag:
 
 
 def lagging(end: int, read: int) -> Unavailable:
-    """The named error for a replica that is shorter than what was read: it merely is late."""
-    message = f"the replica ends at position {end}, and position {read} was read before"
-    return Unavailable(message, "it lags: try again in a moment, or use the primary's URL")
+    """The named error for a replica or mirror that is shorter than what was seen: it is late."""
+    message = f"this copy of the stream ends at position {end}, and position {read} was seen before"
+    return Unavailable(message, LAGS_HINT)
 
 
 class Following:
@@ -112,8 +113,8 @@ class Following:
         Args:
             stream: what to read.
             continuity: what was read of it, as `projections.starting.begin` makes it.
-            lags: asked when the stream is shorter than what was read: whether this is a replica,
-                which merely is late and is waited for.
+            lags: asked when the stream is shorter than what was read: whether this is a replica or
+                a mirror, which merely is late and is waited for.
             pause: waits some seconds; it may return early when somebody wants to stop.
             is_stopped: whether somebody does.
             on_away: told once that the server is away, and why; and with None that it is back.
@@ -171,7 +172,7 @@ class Following:
 
         Raises:
             IntegrityError: as `follow`.
-            Unavailable: the stream cannot be read, or is a replica that lags.
+            Unavailable: the stream cannot be read, or is a copy that lags.
         """
         head = self.stream.head()
         while True:
@@ -185,7 +186,12 @@ class Following:
             at_end = self.continuity.anchor.position >= head.position
             if not entries or (self.continuity.at_commit_end and at_end):
                 break
-        self.continuity.end(head)
+        try:
+            self.continuity.end(head)
+        except HistoryDiverged as error:  # all was read, and another time there was more
+            if self._lags():
+                raise Unavailable(error.message, LAGS_HINT) from error
+            raise
         yield Page([], [], self._voided, self._checkpoint, head)
 
     def insist(self, ask: Callable[[], Result]) -> Result:

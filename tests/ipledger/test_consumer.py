@@ -321,11 +321,25 @@ def test_a_replica_is_read_but_keeps_no_cursor(own_server: str, tmp_path: Path) 
         client.replicaof("127.0.0.1", "1")  # nobody is there
         with pytest.raises(Unavailable, match="read-only replica"):
             place.consumer("one", **fresh)
-        with pytest.raises(Unavailable, match="the replica ends at position 3"):
+        with pytest.raises(Unavailable, match="ends at position 3, and position 4"):
             place.consumer(cursor=tmp_path / "c", **fresh)
         client.replicaof("NO", "ONE")
     with pytest.raises(HistoryDiverged):
         place.consumer(cursor=tmp_path / "c", **fresh)
+
+
+def test_a_mirror_that_is_shorter_lags(place: Place, tmp_path: Path) -> None:
+    """Whether the cursor or this machine's memory has seen more of it."""
+    place.allocate("a", "b")
+    place.positions(cursor=tmp_path / "c")
+    _cut(place, 3)
+    marker = {"format": 1, "space_id": "00" * 16, "source": "redis://elsewhere", "voided": 0}
+    with redis.Redis.from_url(place.url) as client:
+        client.hset(f"ipledger:{{{place.space}}}:mirror", mapping=marker)
+    with pytest.raises(Unavailable, match="ends at position 3, and position 4"):
+        place.consumer(cursor=tmp_path / "c")
+    with pytest.raises(Unavailable, match="ends at position 3"):
+        place.positions()
 
 
 def test_asyncio(place: Place) -> None:
