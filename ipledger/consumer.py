@@ -41,6 +41,30 @@ class Consumer:
     key that tells a repetition. It only reads: a consumer that is slow or gone slows no writer.
 
     Not to be shared between threads, but for `stop` and `lag`.
+
+    Args:
+        name: whose cursor it is. It is kept in Redis beside the stream, unless `cursor` says
+            where else; without a name and a `cursor` none is kept.
+        url: redis://, rediss:// or unix://; without one the embedded server is used.
+        space: the address space.
+        start: where to begin if there is no cursor yet: a position (that event included), a
+            time as `ipledger follow --from` takes it, ``"now"``, or the text of a
+            `Delivery.cursor` (behind that commit).
+        cursor: a file to keep the cursor in, or anything with ``load``, ``save``, ``close``.
+        types: only events of these types, such as ``"LeaseGranted"``.
+        pools: only events of pools of these names, and of their leases.
+        prefixes: only events about addresses in these, such as ``"10.0.0.0/8"``.
+        clusters: only events of leases that were granted to these clusters.
+        labels: only events with all of these labels.
+        shard: ``"2/5"``: only the second of five shares of the addresses.
+        until_end: stop at the end of the stream instead of waiting for more.
+        heartbeats: deliver an empty commit whenever the end was reached, once a second.
+        save_every_s: how often the cursor is saved at most; 0 is after each commit.
+        home: where the embedded server keeps its data.
+        state_dir: where high-water marks are kept; ``state`` under `home` by default.
+        server: the program to use as embedded server.
+        on_away: told once why the server is away, and with None that it is back.
+        on_start: told, when this started the embedded server, in words.
     """
 
     def __init__(
@@ -66,31 +90,7 @@ class Consumer:
         on_away: Callable[[Unavailable | None], None] = _silent,
         on_start: Callable[[str], None] | None = None,
     ) -> None:
-        """Reach the server and find the place to begin at.
-
-        Args:
-            name: whose cursor it is. It is kept in Redis beside the stream, unless `cursor` says
-                where else; without a name and a `cursor` none is kept.
-            url: redis://, rediss:// or unix://; without one the embedded server is used.
-            space: the address space.
-            start: where to begin if there is no cursor yet: a position (that event included), a
-                time as `ipledger follow --from` takes it, ``"now"``, or the text of a
-                `Delivery.cursor` (behind that commit).
-            cursor: a file to keep the cursor in, or anything with ``load``, ``save``, ``close``.
-            types: only events of these types, such as ``"LeaseGranted"``.
-            pools: only events of pools of these names, and of their leases.
-            prefixes: only events about addresses in these, such as ``"10.0.0.0/8"``.
-            clusters: only events of leases that were granted to these clusters.
-            labels: only events with all of these labels.
-            shard: ``"2/5"``: only the second of five shares of the addresses.
-            until_end: stop at the end of the stream instead of waiting for more.
-            heartbeats: deliver an empty commit whenever the end was reached, once a second.
-            save_every_s: how often the cursor is saved at most; 0 is after each commit.
-            home: where the embedded server keeps its data.
-            state_dir: where high-water marks are kept; ``state`` under `home` by default.
-            server: the program to use as embedded server.
-            on_away: told once why the server is away, and with None that it is back.
-            on_start: told, when this started the embedded server, in words.
+        """Reach the server and find the place to begin at; the class tells of the arguments.
 
         Raises:
             InvalidInput: an argument cannot be understood, or `start` is no place in the stream.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options
 @click.pass_context
 def consumers(ctx: click.Context) -> None:
-    """Who follows the stream under a name; without a command, list them."""
+    """Who follows the stream by name [list]."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(consumers_list)
 
