@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     )
     from engine.facts import Counts, Lease, Pool, Reservation
     from ipledger.aio import AsyncLedger
+    from ipledger.aio_consumer import AsyncConsumer
+    from ipledger.consumer import Consumer
+    from ipledger.consuming import Delivery, StreamEvent
+    from ipledger.cursors import Cursor
     from ipledger.definitions import pool, reservation
     from ipledger.ledger import Ledger, connect
     from ipledger.operation import Allocated, Applied, Released
@@ -39,8 +43,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "Allocated": "ipledger.operation",
     "Applied": "ipledger.operation",
+    "AsyncConsumer": "ipledger.aio_consumer",
     "AsyncLedger": "ipledger.aio",
+    "Consumer": "ipledger.consumer",
     "Counts": "engine.facts",
+    "Cursor": "ipledger.cursors",
+    "Delivery": "ipledger.consuming",
     "IntegrityError": "engine.errors",
     "InvalidInput": "engine.errors",
     "Lease": "engine.facts",
@@ -53,6 +61,7 @@ _HOMES = {
     "Refused": "engine.errors",
     "Released": "ipledger.operation",
     "Reservation": "engine.facts",
+    "StreamEvent": "ipledger.consuming",
     "Target": "engine.commands",
     "Unavailable": "engine.errors",
     "UnknownOutcome": "engine.errors",
@@ -64,8 +73,12 @@ _HOMES = {
 __all__ = [
     "Allocated",
     "Applied",
+    "AsyncConsumer",
     "AsyncLedger",
+    "Consumer",
     "Counts",
+    "Cursor",
+    "Delivery",
     "IntegrityError",
     "InvalidInput",
     "Lease",
@@ -78,6 +91,7 @@ __all__ = [
     "Refused",
     "Released",
     "Reservation",
+    "StreamEvent",
     "Target",
     "Unavailable",
     "UnknownOutcome",

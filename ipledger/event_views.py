@@ -12,6 +12,7 @@ from engine import events as ev
 from engine.addresses import Address, format_address
 from engine.entry import Record
 from engine.model import ENDINGS, ReservationSpec
+from engine.wire import pack
 from ipledger.times import format_ms
 from ipledger.views import Json, pool_definition, reservation_definition
 from projections.unpack import unpack_pool, unpack_ranges
@@ -158,7 +159,8 @@ def _quarantine_ended(event: ev.QuarantineEnded, _record: Record) -> Json:
 
 
 def _informational(event: ev.Informational, _record: Record) -> Json:
-    return {"code": event.code, "version": event.version}
+    # Relayed as it is: a reader that knows the type can make of it what this release cannot.
+    return {"code": event.code, "version": event.version, "fields": pack(event.fields).hex()}
 
 
 # The table's key guarantees that each function is given its own type of event.

@@ -94,7 +94,7 @@ class Settings:
             timeout_s=self.timeout_s,
             server=self.server,
             remember_every_s=0,
-            on_start=_tell_started,
+            on_start=tell_started,
             on_progress=_Reading(),
             stays=False,
         )
@@ -122,7 +122,8 @@ class _Reading:
             self._progress.close()
 
 
-def _tell_started(what: str) -> None:
+def tell_started(what: str) -> None:
+    """Say on stderr that an embedded server was started."""
     click.echo(f"ipledger: {what}; it stays until `ipledger embedded stop`", err=True)
 
 

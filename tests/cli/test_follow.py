@@ -16,14 +16,8 @@ from typing import IO, Any
 import pytest
 import redis
 
-from engine.entry import RawEntry
-from engine.errors import Unavailable
-from engine.memory_stream import MemoryStream
-from engine.reading import Continuity
 from ipledger import embedded
-from ipledger.cli.stream import whole_commits
-from ipledger.ledger import Ledger, connect
-from tests.builders import make_pool
+from ipledger.ledger import connect
 from tests.cli.conftest import Cli, pool_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -89,39 +83,6 @@ def test_looking_does_not_write(at_home: Cli) -> None:
     """Following a space that nobody has used yet does not make it."""
     assert at_home.ok("follow", "--from", "1", "--until-end") == ""
     assert at_home.json("get", "spaces").items == []
-
-
-class _Interrupted(MemoryStream):
-    """A stream whose server goes away in the middle of a commit, once."""
-
-    fail_at = 0
-    reads = 0
-
-    def read(self, after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
-        """Two entries at a time; the read that is told to fails."""
-        self.reads += 1
-        if self.reads == self.fail_at:
-            raise Unavailable("the server is away")
-        return super().read(after_ms, after_position, min(entries_max, 2))
-
-
-@pytest.mark.parametrize("fail_at", range(1, 8))
-def test_a_commit_is_whole_though_reading_was_interrupted(
-    fail_at: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Wherever reading breaks off, every commit is delivered once, in order, and whole."""
-    monkeypatch.setattr("ipledger.cli.stream._AWAY_S", 0)
-    stream = _Interrupted(lambda: time.time_ns() // 1_000_000)
-    ledger = Ledger(stream)
-    ledger.apply(*(make_pool(f"a{n}", f"10.{n}.0.0/24") for n in range(5)))
-    ledger.apply(*(make_pool(f"b{n}", f"10.{n}.0.0/24", ips=[]) for n in range(5)))
-    stream.reads, stream.fail_at = 0, fail_at
-    commits = whole_commits(stream, Continuity(), forever=True)
-    delivered = [next(commits) for _ in range(3)]
-    assert [[r.position for r in commit] for commit in delivered] == [
-        [1], [2, 3, 4, 5, 6], [7, 8, 9, 10, 11],
-    ]  # fmt: skip
-    assert capsys.readouterr().err.count("away") <= 1
 
 
 class Follower:

@@ -98,6 +98,7 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
     assert cli("release", str(lease["lease"])).code == 0
     cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
+    cli.ok("follow", "--consumer", "dns", "--shard", "1/2", "--until-end")
     (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
     (tmp_path / "pools.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
     return cli
@@ -111,6 +112,8 @@ COMMANDS: Final[dict[str, list[str]]] = {
     ],
     "apply": ["apply -f FILES/pools.yaml"],
     "audit": ["audit", "audit --to 5"],
+    "consumers forget": ["consumers forget dns"],
+    "consumers list": ["consumers", "consumers list", "consumers list --space default"],
     "delete": [
         "delete pool full", "delete pool web", "delete reservation kept nope --ignore-not-found",
         "delete -f FILES/shop.yaml --ignore-not-found",

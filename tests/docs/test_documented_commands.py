@@ -72,6 +72,10 @@ def environment() -> Iterator[dict[str, str]]:
             f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m ipledger "$@"\n'
         )
         (programs / "ipledger").chmod(0o755)
+        for name in ("python", "python3"):  # the one that has what the tests have
+            (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+            (programs / name).chmod(0o755)
+        (Path(directory) / "docs").symlink_to(ROOT / "docs")  # examples are called by their paths
         home = Path(directory) / "home"
         yield {
             **os.environ,
