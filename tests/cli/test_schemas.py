@@ -98,6 +98,7 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
     assert cli("release", str(lease["lease"])).code == 0
     cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
+    (tmp_path / "flows.csv").write_text("t,a\n2026-01-01T00:00:00Z,10.0.0.10\nx,y\n1\n")
     (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
     (tmp_path / "pools.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
     return cli
@@ -111,6 +112,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     ],
     "apply": ["apply -f FILES/pools.yaml"],
     "audit": ["audit", "audit --to 5"],
+    "attribute": ["attribute FILES/flows.csv --time-column t --address-column a --into FILES/out"],
     "delete": [
         "delete pool full", "delete pool web", "delete reservation kept nope --ignore-not-found",
         "delete -f FILES/shop.yaml --ignore-not-found",
