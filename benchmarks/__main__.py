@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from benchmarks import allocate, append, audit, cold, history, life, mirror, replay, startup
+from benchmarks import (
+    allocate,
+    append,
+    attribute,
+    audit,
+    cold,
+    history,
+    life,
+    mirror,
+    replay,
+    startup,
+)
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    benches = (append, allocate, replay, life, startup, cold, history, audit, mirror)
+    benches = (append, allocate, replay, life, startup, cold, history, audit, mirror, attribute)
     main(__doc__, [bench.measure for bench in benches])

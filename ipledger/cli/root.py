@@ -22,6 +22,7 @@ INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended: 128 + 
 VERBS = {
     "allocate": "ipledger.cli.leases:allocate",
     "apply": "ipledger.cli.manifest:apply",
+    "attribute": "ipledger.cli.attribute:attribute",
     "audit": "ipledger.cli.audit:audit",
     "completion": "ipledger.cli.admin:completion",
     "consumers": "ipledger.cli.consumers:consumers",

@@ -31,7 +31,7 @@ def _complete(*words: str, **environment: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["a"], {"allocate", "apply", "audit"}),
+        (["a"], {"allocate", "apply", "attribute", "audit"}),
         (["get", ""], {"pools", "reservations", "leases", "quarantines", "spaces"}),
         (["get", "-o", "js"], {"json", "jsonl"}),
         (["allocate", "--po"], {"--pool"}),

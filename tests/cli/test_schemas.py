@@ -99,6 +99,7 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     assert cli("release", str(lease["lease"])).code == 0
     cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
     cli.ok("follow", "--consumer", "dns", "--shard", "1/2", "--until-end")
+    (tmp_path / "flows.csv").write_text("t,a\n2026-01-01T00:00:00Z,10.0.0.10\nx,y\n1\n")
     (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
     (tmp_path / "pools.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
     return cli
@@ -114,6 +115,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "audit": ["audit", "audit --to 5"],
     "consumers forget": ["consumers forget dns"],
     "consumers list": ["consumers", "consumers list", "consumers list --space default"],
+    "attribute": ["attribute FILES/flows.csv --time-column t --address-column a --into FILES/out"],
     "delete": [
         "delete pool full", "delete pool web", "delete reservation kept nope --ignore-not-found",
         "delete -f FILES/shop.yaml --ignore-not-found",
