@@ -249,14 +249,31 @@ def resume(
         _check_same_space(begins, checkpoint.space_id)
         if remembered:
             _check_same_space(begins, remembered.space_id)
-    older = remembered.anchors if remembered else ()
-    for anchor in (*(a for a in older if a.position <= checkpoint.position), checkpoint.anchor):
-        found = stream.read(anchor.ms, anchor.position - 1, 1)
-        if not found or (found[0].ms, found[0].position, found[0].c) != anchor:
-            message = f"position {anchor.position} is not the entry that was seen there before"
-            raise HistoryDiverged(message, RESTORE_HINT, anchor.position)
-        decode_entry(found[0])
+    for anchor in remembered.anchors if remembered else ():
+        if anchor.position <= checkpoint.position:
+            _check_there(stream, anchor, may_be_void=True)
+    _check_there(stream, checkpoint.anchor, may_be_void=False)
     return continuity
+
+
+def _check_there(stream: Stream, anchor: Anchor, *, may_be_void: bool) -> None:
+    """Check that an entry which was seen still stands, and is whole; or was given up."""
+    found = stream.read(anchor.ms, anchor.position - 1, 1)
+    if not found or (found[0].ms, found[0].position, found[0].c) != anchor:
+        if may_be_void and _is_void(stream, anchor):
+            return
+        message = f"position {anchor.position} is not the entry that was seen there before"
+        raise HistoryDiverged(message, RESTORE_HINT, anchor.position)
+    decode_entry(found[0])
+
+
+def _is_void(stream: Stream, anchor: Anchor) -> bool:
+    """Whether a restoration that an operator accepted gave a position up."""
+    behind = entry_from(stream, anchor.position)
+    if behind is None or behind.position == anchor.position:
+        return False
+    event = decode_entry(behind).event
+    return isinstance(event, HistoryRestored) and event.kept < anchor.position
 
 
 def read_commits(

@@ -10,7 +10,7 @@ from engine.errors import (
     SpaceReplaced,
 )
 from engine.reading import Checkpoint, Continuity, HighWater, read_commits, resume
-from tests.engine.book import SPACE_ID, Book
+from tests.engine.book import SPACE_ID, Book, filler
 
 
 class TestResume:
@@ -70,3 +70,15 @@ class TestResume:
         book.delete(2)
         with pytest.raises(MissingEntries):
             list(read_commits(book.stream, resume(book.stream, checkpoint)))
+
+    def test_what_a_restoration_gave_up_is_not_missed(self) -> None:
+        """An operator accepted that; what was kept is still compared."""
+        book = Book(1, 1, 1, 1, 1, 1)
+        seen = [self.checkpoint_at(book, position).anchor for position in (3, 5, 7)]
+        book.restore(4, 7)
+        book.write(filler())
+        checkpoint = self.checkpoint_at(book, 9)
+        resume(book.stream, checkpoint, HighWater(SPACE_ID, 1, (*seen, checkpoint.anchor)))
+        kept = seen[0]._replace(c=b"else")
+        with pytest.raises(HistoryDiverged, match="position 3"):
+            resume(book.stream, checkpoint, HighWater(SPACE_ID, 1, (kept, checkpoint.anchor)))
