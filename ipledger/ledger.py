@@ -25,6 +25,7 @@ from ipledger.high_water import HighWaterFile
 from ipledger.local import view_path
 from ipledger.opening import Opener, Progress
 from ipledger.operation import Operation
+from ipledger.reaching import open_server
 from ipledger.writer import Writer
 from ipledger.writing import Done, Held, Outcome
 from projections.digest import state_digest
@@ -343,36 +344,29 @@ def connect(
         IntegrityError: the stream is not what it must be, or not what was seen before.
     """
     from ipledger import servers
-    from ipledger.embedded import default_home, ensure_running
+    from ipledger.embedded import ensure_running
 
     check_name(space, "space")
     if timeout_s <= 0:
         message = f"timeout {timeout_s} is not a time to wait"
         raise InvalidInput(message, "give more than zero seconds")
-    home_path = Path(home) if home is not None else default_home()
-    revive: Callable[[], None] | None = None
-    if url is None:
-        running = ensure_running(home_path, server)
-        if running.started and on_start is not None:
-            on_start(f"started an embedded server ({running.server}) in {home_path}")
-        reached = servers.reach(running.url)
-        endpoint = f"embedded:{home_path.resolve()}"
+    opened = open_server(
+        url, home=home, state_dir=state_dir, program=server, on_start=on_start
+    )  # fmt: skip
+    endpoint = opened.endpoint
 
-        def revive() -> None:
-            ensure_running(home_path, server)
-    else:
-        reached = servers.reach(url)
-        endpoint = reached.endpoint
-    states = Path(state_dir) if state_dir is not None else home_path / "state"
+    def revive() -> None:
+        ensure_running(opened.home, server)
+
     return Ledger(
-        servers.open_stream(reached, space),
+        servers.open_stream(opened.server, space),
         space,
-        memory=HighWaterFile(states, endpoint, space),
+        memory=HighWaterFile(opened.states, endpoint, space),
         actor=actor,
         timeout_s=timeout_s,
         remember_every_s=remember_every_s,
-        revive=revive,
-        view=StateView(view_path(home_path / "views", endpoint, space, "state")),
+        revive=revive if url is None else None,
+        view=StateView(view_path(opened.home / "views", endpoint, space, "state")),
         stays=stays,
         on_progress=on_progress,
     )

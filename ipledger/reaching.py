@@ -10,10 +10,11 @@ from ipledger.servers import Server
 
 
 class Opened(NamedTuple):
-    """A server, and the name and the directory that its memory is kept under."""
+    """A server, the name that its memory is kept under, and where our data and that memory are."""
 
     server: Server
     endpoint: str
+    home: Path
     states: Path
 
 
@@ -38,9 +39,9 @@ def open_server(
     states = Path(state_dir) if state_dir is not None else home_path / "state"
     if url is not None:
         server = servers.reach(url)
-        return Opened(server, server.endpoint, states)
+        return Opened(server, server.endpoint, home_path, states)
     running = ensure_running(home_path, program)
     if running.started and on_start is not None:
         on_start(f"started an embedded server ({running.server}) in {home_path}")
     server = servers.reach(running.url)
-    return Opened(server, f"embedded:{home_path.resolve()}", states)
+    return Opened(server, f"embedded:{home_path.resolve()}", home_path, states)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import IntegrityError, Refusal, Refused
 from engine.events import SpaceCreated
 from engine.wire import decode_entry
+from ipledger import reaching
 from ipledger.high_water import HighWaterFile
 from ipledger.views import space_view
 
@@ -28,16 +29,10 @@ def open_server(
 
     `on_start` is told, in words, if an embedded server was started for it.
     """
-    from ipledger import servers
-    from ipledger.embedded import ensure_running
-
-    if settings.url is not None:
-        server = servers.reach(settings.url)
-        return server, server.endpoint
-    running = ensure_running(settings.home, settings.server)
-    if running.started and on_start is not None:
-        on_start(f"started an embedded server ({running.server}) in {settings.home}")
-    return servers.reach(running.url), f"embedded:{settings.home.resolve()}"
+    opened = reaching.open_server(
+        settings.url, home=settings.home, program=settings.server, on_start=on_start
+    )
+    return opened.server, opened.endpoint
 
 
 def list_spaces(settings: Settings) -> list[dict[str, Any]]:
