@@ -7,8 +7,9 @@ so that "unknown" costs no question of its own.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from engine.addresses import parse_address
@@ -55,9 +56,13 @@ Rendering = Callable[[int, TenureSpan | None], str]
 
 
 class Life(NamedTuple):
-    """``answers[i]`` holds before ``edges[i]``, the last of them for ever after."""
+    """``answers[i]`` holds before ``edges[i]``, the last of them for ever after.
 
-    edges: list[int]
+    The edges lie side by side in memory: flow records ask at random, and a search among number
+    objects waited for memory at each step.
+    """
+
+    edges: Sequence[int]
     answers: list[Answer]
 
 
@@ -117,7 +122,7 @@ def life_of(spans: list[TenureSpan], known: Known) -> Life:
             answers.append(answer)
         if what == _KNOWN_NO_MORE:
             break
-    return Life(edges, answers)
+    return Life(array("q", edges), answers)
 
 
 class Answers:
@@ -135,14 +140,15 @@ class Answers:
         answers_max: int = ANSWERS_MAX,
     ) -> None:
         self.young: dict[str, Life] = {}
-        self.broken = Rendered(rendering(BROKEN, None), BROKEN)
+        self._without = [Rendered(rendering(at, None), at) for at in range(len(STATUSES))]
+        self.broken = self._without[BROKEN]
         self._old: dict[str, Life] = {}
         self._weight = 0
         self._weight_max = answers_max
         self._lookup = lookup
         self._known = known
         self._rendering = rendering
-        self._none = Life([], [Rendered(rendering(NONE, None), NONE)])
+        self._none = Life([], [self._without[NONE]])
 
     def at(self, text: str, at_ms: int) -> Rendered:
         """The answer for an address as it was written, at a time."""
@@ -167,7 +173,7 @@ class Answers:
             rendered = Rendered(self._rendering(HELD, answer), HELD)
         else:
             assert isinstance(answer, int), "what is rendered is not rendered again"
-            rendered = Rendered(self._rendering(answer, None), answer)
+            rendered = self._without[answer]
         life.answers[place] = rendered
         return rendered
 

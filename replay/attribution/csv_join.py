@@ -130,14 +130,14 @@ class _Pass:
             added = ""
             broken = -1
             for index, counts in columns:
-                life = known(fields[index]) or life_of(fields[index])
-                place = bisect_right(life.edges, at_ms)
-                answer = life.answers[place]
+                edges, found = life = known(fields[index]) or life_of(fields[index])
+                answer = found[place := bisect_right(edges, at_ms)]
                 if not isinstance(answer, Rendered):
                     answer = render(life, place)
-                counts[answer.status] += 1
-                added += answer.text
-                if answer.status == BROKEN:
+                text, status = answer
+                counts[status] += 1
+                added += text
+                if status == BROKEN:
                     broken = index
             if broken < 0:
                 write(f"{line}{added}{end}")
