@@ -29,7 +29,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from engine.entry import FIELDS, Anchor, RawEntry, parse_entry_id
+from engine.entry import Anchor, RawEntry, parse_entry_id
 from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutcome
 from engine.mirroring import MARKER_FORMAT, CopyStatus, Marker, read_only
 from engine.names import check_name
@@ -52,7 +52,6 @@ from engine.stream import (
 if TYPE_CHECKING:
     from redis import Redis
 
-_FIELD_NAMES: Final = list(FIELDS)
 # No answer, or none that can be read.
 _LOST: Final = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError)
 # The client calls these lost connections, too; but they are answers: the command was not run.
@@ -76,15 +75,24 @@ def marker_key(space: str) -> str:
     return f"ipledger:{{{check_name(space, 'space')}}}:mirror"
 
 
-def _raw(entry: list[Any]) -> RawEntry:
-    """One reply entry; a shape that is not ours is damage and not a crash."""
-    entry_id, fields = entry
-    ms, _, position = entry_id.partition(b"-")
-    if fields is None or fields[::2] != _FIELD_NAMES:
-        message = f"the entry {entry_id.decode()} does not have the fields e, s, t, c"
-        raise DamagedEntry(message, RESTORE_HINT, int(position))
-    _, e, _, s, _, t, _, c = fields
-    return RawEntry(int(ms), int(position), e, s, t, c)
+def _raw_page(reply: list[Any]) -> list[RawEntry]:
+    """The entries of a reply; a shape that is not ours is damage and not a crash."""
+    entries: list[RawEntry] = []
+    for entry_id, fields in reply:
+        ms, _, position = entry_id.partition(b"-")
+        try:
+            name_e, e, name_s, s, name_t, t, name_c, c = fields
+        except (TypeError, ValueError):  # none at all, or not four
+            raise _not_ours(entry_id, position) from None
+        if name_e != b"e" or name_s != b"s" or name_t != b"t" or name_c != b"c":
+            raise _not_ours(entry_id, position)
+        entries.append(tuple.__new__(RawEntry, (int(ms), int(position), e, s, t, c)))
+    return entries
+
+
+def _not_ours(entry_id: bytes, position: bytes) -> DamagedEntry:
+    message = f"the entry {entry_id.decode()} does not have the fields e, s, t, c"
+    return DamagedEntry(message, RESTORE_HINT, int(position))
 
 
 def _verdict(text: bytes) -> Verdict:
@@ -134,7 +142,7 @@ class RedisStream:
             int(detail or 0),
             int(ms),
             tuple(map(_verdict, verdicts)),
-            [_raw(entry) for entry in tail],
+            _raw_page(tail),
         )
 
     def head(self) -> Head:
@@ -167,7 +175,7 @@ class RedisStream:
         if not reply:
             return []
         found = next(iter(reply.values())) if type(reply) is dict else reply[0][1]
-        return [_raw(entry) for entry in found]
+        return _raw_page(found)
 
     def dump(
         self, after_ms: int, after_position: int, entries_max: int | None = None
@@ -233,7 +241,7 @@ class RedisStream:
 
     def _range(self, start: str, entries_max: int) -> list[RawEntry]:
         reply = self._reading("XRANGE", self.key, start, "+", "COUNT", str(entries_max))
-        return [_raw(entry) for entry in reply]
+        return _raw_page(reply)
 
     def _reading(self, *command: str | bytes) -> Any:
         try:
