@@ -15,7 +15,7 @@ from engine.errors import InvalidInput, Unavailable
 from engine.names import check_name
 from ipledger.farm import Farm
 from ipledger.flows import FlowFile, packed
-from ipledger.local import view_path
+from ipledger.local import HISTORY, view_path
 from ipledger.spaces import open_server
 from replay.attribution import (
     FIELDS_USUAL,
@@ -115,7 +115,7 @@ class Reached(NamedTuple):
             )
             seconds, micros = execute("TIME")  # type: ignore[no-untyped-call]
         now_ms = int(seconds) * 1_000 + int(micros) // 1_000
-        path = view_path(settings.views, endpoint, settings.space, "history.sqlite")
+        path = view_path(settings.views, endpoint, settings.space, HISTORY)
         return cls(path, now_ms if is_primary else None)
 
 

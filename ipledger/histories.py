@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from engine.names import check_name
 from engine.reading import Checkpoint
 from ipledger.high_water import HighWaterFile
-from ipledger.local import view_path
+from ipledger.local import HISTORY, view_path
 from ipledger.spaces import no_such_space, open_server
 from replay.history.catching_up import catch_up
 from replay.history.queries import History
@@ -55,7 +55,7 @@ def ask(
     with closing(server):
         stream = servers.open_stream(server, space)
         memory = HighWaterFile(settings.states, endpoint, space)
-        view = HistoryView(view_path(settings.views, endpoint, space, "history.sqlite"))
+        view = HistoryView(view_path(settings.views, endpoint, space, HISTORY))
         with closing(view):
             for attempt in range(_TRIES):
                 checkpoint = _caught_up(view, stream, memory, tell, progress)

@@ -22,7 +22,7 @@ from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger import operations
 from ipledger.high_water import HighWaterFile
-from ipledger.local import view_path
+from ipledger.local import STATE, view_path
 from ipledger.opening import Opener, Progress
 from ipledger.operation import Operation
 from ipledger.reaching import open_server
@@ -366,7 +366,7 @@ def connect(
         timeout_s=timeout_s,
         remember_every_s=remember_every_s,
         revive=revive if url is None else None,
-        view=StateView(view_path(opened.home / "views", endpoint, space, "state")),
+        view=StateView(view_path(opened.home / "views", endpoint, space, STATE)),
         stays=stays,
         on_progress=on_progress,
     )

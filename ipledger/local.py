@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
+
+# What is kept of a space: the names of its files.
+HISTORY: Final = "history.sqlite"
+STATE: Final = "state"
 
 
 def view_path(directory: Path, endpoint: str, space: str, what: str) -> Path:

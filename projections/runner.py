@@ -11,7 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, Self
 
-from engine.errors import IntegrityError, Unavailable
+from engine.errors import (
+    HistoryDiverged,
+    IntegrityError,
+    SpaceReplaced,
+    Unavailable,
+    ViewDamaged,
+)
 from engine.reading import Checkpoint, Continuity, HighWater
 from engine.stream import Head, Stream
 from projections.collector import seldom_collecting
@@ -64,6 +70,7 @@ class Runner:
         view: View,
         *,
         remembered: HighWater | None = None,
+        rebuilds: bool = False,
         save_events: int = SAVE_EVENTS,
         save_ms: int = SAVE_MS,
         on_progress: Callable[[Progress], None] = lambda _progress: None,
@@ -77,6 +84,8 @@ class Runner:
             stream: what it is made of.
             view: what to keep; one that loads as none is built from the beginning.
             remembered: what this machine has seen of the space.
+            rebuilds: a view of another history is discarded and built anew. If it is the stream
+                that is wrong, reading it from its beginning will tell.
             save_events: save at the latest after so many events,
             save_ms: or so many milliseconds.
             on_progress: told after each page, and at the end.
@@ -85,19 +94,23 @@ class Runner:
             is_stopped: whether somebody wants to stop.
 
         Raises:
-            SpaceReplaced: the view is of another space.
-            HistoryDiverged: what the view was made of is not in the stream any more. Such a view
-                is to be thrown away, or compared with the stream: that is its owner's decision.
+            SpaceReplaced: the view is of another space; unless it `rebuilds`.
+            HistoryDiverged: what the view was made of is not in the stream any more; as above.
             Unavailable: the stream cannot be read.
         """
         self.view = view
         self._save_events = save_events
         self._save_s = save_ms / 1_000
         self._on_progress = on_progress
-        checkpoint = view.load()
-        continuity = (
-            Continuity(remembered) if checkpoint is None else begin(stream, checkpoint, remembered)
-        )
+        checkpoint, continuity = view.load(), Continuity(remembered)
+        if checkpoint is not None:
+            try:
+                continuity = begin(stream, checkpoint, remembered)
+            except (HistoryDiverged, SpaceReplaced) as error:
+                if not rebuilds:
+                    raise
+                view.discard(f"is of another history ({error.message})")
+                checkpoint = None
         self._following = Following(
             stream, continuity, pause=pause, is_stopped=is_stopped, on_away=on_away
         )
@@ -122,6 +135,11 @@ class Runner:
             self.save()
         finally:
             self.view.close()
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """Where the view stands, saved or not; None if it has folded nothing."""
+        return self._folded
 
     @property
     def progress(self) -> Progress:
@@ -195,7 +213,7 @@ class Runner:
         self._poisoned = True  # until all of it is folded, only what was saved is right
         try:
             self.view.apply_all(records)
-        except Unavailable:
+        except (Unavailable, ViewDamaged):
             raise
         except Exception as error:
             name = self.view.name

@@ -73,6 +73,11 @@ class StateView:
             return None
         return checkpoint
 
+    def discard(self, why: str) -> None:
+        """Show an empty state, to be folded from the beginning; the next `save` replaces all."""
+        del why
+        self.forget()
+
     def forget(self) -> None:
         """Show nothing: an empty state, to be folded from the beginning."""
         self.close()

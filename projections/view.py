@@ -42,6 +42,9 @@ class View(Protocol):
             Unavailable: it cannot be written.
         """
 
+    def discard(self, why: str) -> None:
+        """Show nothing, and be built from the beginning; readers keep what there is until then."""
+
     def digest(self) -> str:
         """The canonical digest of what it shows: 64 hex digits, the same for the same events."""
 

@@ -43,6 +43,7 @@ VERBS = {
     "space": "ipledger.cli.admin:space",
     "sweep": "ipledger.cli.time:sweep",
     "unquarantine": "ipledger.cli.time:unquarantine",
+    "views": "ipledger.cli.local_views:views",
 }
 
 

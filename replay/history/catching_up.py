@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from engine.errors import HistoryDiverged, SpaceReplaced
-from engine.reading import Checkpoint, Continuity, HighWater, read_commits, resume
+from engine.reading import Checkpoint, HighWater
 from engine.stream import Stream
-from projections.collector import seldom_collecting
+from projections.runner import Runner
 from replay.history.store import HistoryView
 
-# A save costs about as much as folding some thousand events; readers see what was saved.
-_SAVE_EVERY: Final = 20_000
+# A save costs about as much as folding some thousand events, and nobody waits for it in between.
+_SAVE_EVENTS: Final = 20_000
+_SAVE_MS: Final = 600_000
 
 
-@seldom_collecting()
 def catch_up(
     view: HistoryView,
     stream: Stream,
@@ -38,32 +37,20 @@ def catch_up(
         NewerHistory: a later release has written the file.
         Unavailable: the stream cannot be read, or the file not be written.
     """
-    checkpoint = view.load()
-    continuity = Continuity(remembered)
-    if checkpoint is not None:
-        try:
-            continuity = resume(stream, checkpoint, remembered)
-        except (HistoryDiverged, SpaceReplaced) as error:
-            # If it is the stream that is wrong, reading it from its beginning will tell.
-            view.discard(f"is of another history ({error.message})")
-            checkpoint, continuity = None, Continuity(remembered)
+    told = on_progress or (lambda _position: None)
+    runner = Runner(
+        stream,
+        view,
+        remembered=remembered,
+        rebuilds=True,
+        save_events=_SAVE_EVENTS,
+        save_ms=_SAVE_MS,
+        on_progress=lambda progress: told(progress.position),
+    )
     if view.notice is not None and on_rebuild is not None:
         on_rebuild(view.notice)
-    if on_progress is not None:
-        on_progress(continuity.anchor.position)
-    unsaved = 0
-    for records in read_commits(stream, continuity):
-        view.apply_all(records)
-        unsaved += len(records)
-        # A page may end within a commit, whose other half is then still to be read.
-        if unsaved >= _SAVE_EVERY and continuity.at_commit_end:
-            view.save(continuity.checkpoint())
-            unsaved = 0
-        if on_progress is not None:
-            on_progress(continuity.anchor.position)
-    if unsaved:
-        view.save(continuity.checkpoint())
-    if continuity.anchor.position == 0:
+    told(runner.progress.position)
+    if not runner.catch_up().position:
         return None
     view.settle()
-    return continuity.checkpoint()
+    return runner.checkpoint

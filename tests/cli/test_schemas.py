@@ -116,6 +116,9 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "consumers forget": ["consumers forget dns"],
     "consumers list": ["consumers", "consumers list", "consumers list --space default"],
     "attribute": ["attribute FILES/flows.csv --time-column t --address-column a --into FILES/out"],
+    "views follow": ["views follow --until-end"],
+    "views list": ["views", "views list"],
+    "views rebuild": ["views rebuild"],
     "delete": [
         "delete pool full", "delete pool web", "delete reservation kept nope --ignore-not-found",
         "delete -f FILES/shop.yaml --ignore-not-found",

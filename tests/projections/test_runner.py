@@ -88,6 +88,12 @@ class CountingView:
         self.saves += 1
         self._step()
 
+    def discard(self, why: str) -> None:
+        """Forget everything."""
+        assert why
+        for table in ("seen", "stands"):
+            self.database.execute(f"DELETE FROM {table}")  # noqa: S608 - two names of our own
+
     def digest(self) -> str:
         """Of the rows."""
         rows = self.database.execute("SELECT * FROM seen ORDER BY position").fetchall()
@@ -268,3 +274,16 @@ def test_it_follows_until_it_is_stopped(tmp_path: Path) -> None:
         stands = view.load()
         assert stands is not None
         assert stands.position == end.position == 6
+
+
+def test_a_view_of_another_history_is_built_anew_where_that_is_wanted(tmp_path: Path) -> None:
+    """Else its owner is told; what stands in the file is that history's until the first save."""
+    with closing(CountingView(tmp_path / "v")) as view:
+        Runner(Book(3, 3).stream, view).catch_up()
+        shorter = Book(2).stream
+        with pytest.raises(HistoryDiverged):
+            Runner(shorter, view)
+        assert len(view.positions()) == 7
+        end = Runner(shorter, view, rebuilds=True).catch_up()
+        assert view.positions() == [1, 2, 3]
+        assert end.position == 3
