@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -82,10 +78,11 @@ def views_follow(settings: Settings, until_end: bool) -> None:
     Queries of the history then find nothing to catch up with. Its lag is told on stderr. A
     server that goes away is waited for.
     """
+    from ipledger.cli.signals import stopped_by_signals
     from ipledger.keeping import run_history
 
     told = _Told()
-    with _stopped_by_signals() as stopped:
+    with stopped_by_signals() as stopped:
         end = run_history(
             settings, until_end=until_end, stopped=stopped, on_progress=told, on_away=_tell_away
         )
@@ -100,21 +97,6 @@ def views_rebuild(settings: Settings) -> None:
     told = _Told()
     end = run_history(settings, until_end=True, anew=True, on_progress=told, on_away=_tell_away)
     emit(settings.output, _ended(end), told.line(end))
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[Event]:
-    """An event that Ctrl-C and a service manager's SIGTERM set."""
-    stopped = Event()
-    before = {
-        number: signal.signal(number, lambda _number, _frame: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Told:

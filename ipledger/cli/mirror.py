@@ -218,11 +218,11 @@ def _catch_up(copier: Mirror, told: _Told) -> None:
 def _follow(copier: Mirror, source: RedisStream, told: _Told) -> None:
     """Copy what comes until a signal says to stop; wait for a server that is away."""
     from engine.errors import Unavailable, UnknownOutcome
+    from ipledger.cli.signals import stopped_by_signals
 
-    stop = _StopRequested()
     attached = True
-    with stop:
-        while not stop.requested:
+    with stopped_by_signals() as stopped:
+        while not stopped.is_set():
             try:
                 if not attached:
                     told.back(copier.attach())
@@ -237,29 +237,6 @@ def _follow(copier: Mirror, source: RedisStream, told: _Told) -> None:
                 attached = False
                 told.away(error.message)
                 time.sleep(_AWAY_S)
-
-
-class _StopRequested:
-    """SIGINT and SIGTERM end a mirror that follows, between two steps; that is how it ends well."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        import signal
-
-        def note(_number: int, _frame: object) -> None:
-            self.requested = True
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, note)
-
-    def __exit__(self, *_exception: object) -> None:
-        import signal
-
-        for number, before in self._before.items():
-            signal.signal(number, before)
 
 
 class _Told:
