@@ -23,7 +23,7 @@ _TELL_EVERY_S: Final = 10.0
 @options
 @click.pass_context
 def views(ctx: click.Context) -> None:
-    """What this machine keeps of a space, and how far it is [list]."""
+    """What is kept on this machine of a space [list]."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(views_list)
 
