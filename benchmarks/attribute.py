@@ -144,7 +144,7 @@ def measure(options: Options, bench: Bench) -> Report:
     """CSV and JSON lines, each against its own ceiling."""
     report = Report("attribute", bench, options)
     sizes = Sizes(2_000, 256, 30_000, 1) if options.quick else Sizes(
-        1_000_000, ADDRESSES, 3_000_000, 3
+        300_000, ADDRESSES, 3_000_000, 2
     )  # fmt: skip
     known, store = write_history(bench.home / "history.sqlite", sizes)
     as_csv, as_json = write_flows(bench.home, sizes)
