@@ -120,6 +120,7 @@ class StateView:
                 self._write_changes(*loaded, checkpoint)
             elif self._complete:
                 self._write_new(checkpoint)
+            self._clean_up()
         except (sqlite3.Error, OSError, ViewDamaged):
             return  # a full disk, a directory that cannot be written, somebody else who writes
 
@@ -163,19 +164,22 @@ class StateView:
         except BaseException:
             building.unlink(missing_ok=True)
             raise
-        self._clean_up()
 
     def _clean_up(self) -> None:
         """Remove the files that are current no more, and have not been for a while.
 
-        Whoever has just read an old name must still find all of what is behind it.
+        Whoever has just read an old name must still find all of what is behind it. The time is
+        that of what was written last: this runs behind a write.
         """
         current = self.path.read_text("ascii")
+        written: dict[Path, float] = {}
         for path in self.path.parent.glob(f"{self.path.name}.*"):
             with suppress(FileNotFoundError):  # somebody else removed it
-                age_s = self.path.stat().st_mtime - path.stat().st_mtime
-                if age_s > _KEPT_S and not path.name.startswith(current):
-                    path.unlink()
+                written[path] = path.stat().st_mtime
+        newest = max(written.values(), default=0.0)
+        for path, at in written.items():
+            if newest - at > _KEPT_S and not path.name.startswith(current):
+                path.unlink(missing_ok=True)
 
     def _write_changes(self, current: Path, loaded: Checkpoint, checkpoint: Checkpoint) -> None:
         """Write what has changed since it was loaded, if the file still is as it was then."""

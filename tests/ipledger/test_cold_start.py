@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -297,3 +298,17 @@ def test_a_command_that_repeats_on_a_damaged_view_lands_once(machine: Machine) -
     first = machine.open().allocate(POOL, "x", command_id="one").granted
     _truncated(machine.files[0])
     assert machine.open().allocate(POOL, "x", command_id="one").granted == first
+
+
+def test_files_that_nobody_uses_any_more_are_removed(machine: Machine) -> None:
+    """Not at once: somebody may just have read the old name."""
+    (current,) = machine.files
+    old, young = (current.with_name(f"state.{name}.sqlite") for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"left by somebody who was killed")
+    long_ago = time.time() - 3_600
+    os.utime(old, (long_ago, long_ago))
+    machine.work(20)
+    machine.check(machine.open())
+    assert set(machine.files) == {current, young}
+    machine.check(machine.open())
