@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Final
 
 import msgpack
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.bulk import Row, admit_rows, is_row, read_rows
+from engine.bulk import Row, _tags, admit_rows, is_row, read_rows
 from engine.entry import Anchor, Commit, RawEntry, Record
 from engine.errors import LedgerError
 from engine.reading import Continuity, HighWater, admit_all, read_commits
@@ -50,9 +51,15 @@ def as_record(item: Record | Row) -> tuple[Any, ...]:
     return (position, ms, fields[7:], sealed, fields[2:7], commit)
 
 
-def outcome(page: list[RawEntry], remembered: HighWater | None, *, rows: bool) -> Any:
+def outcome(
+    page: list[RawEntry],
+    remembered: HighWater | None,
+    *,
+    rows: bool,
+    behind: Continuity | None = None,
+) -> Any:
     """What a reader makes of a page, and where it stands then; or its error."""
-    continuity = Continuity(remembered)
+    continuity = Continuity(remembered) if behind is None else copy(behind)
     try:
         if rows:
             found = [as_record(item) for item in admit_rows(continuity, page)]
@@ -72,7 +79,7 @@ def test_rows_are_the_records(page: list[RawEntry]) -> None:
 
 
 VALUES: Final[tuple[Any, ...]] = (
-    None, True, False, 0, 1, -1, 2**32, 2**63, b"", b"x" * 4, b"y" * 16, "", "text", (), (1,),
+    None, True, False, 0, 1, -1, 2**32, 2**63, b"", b"x" * 4, b"z" * 8, b"y" * 16, "", "text", (), (1,),
     ((1,),), (("a", "b"),), (("b", "a"), ("a", "b")), {}, 1.0, 129, 33,
 )  # fmt: skip
 
@@ -89,6 +96,48 @@ def _repacked(raw: RawEntry, field: str, at: int, value: object) -> RawEntry:
         return raw
     prefix = raw.c[:-8]
     return raw._replace(c=prefix + check_of(prefix, raw.e, raw.s))
+
+
+def _retagged(raw: RawEntry) -> RawEntry:
+    """An entry with the tags that its members would have, if they have any."""
+    try:
+        fields = msgpack.unpackb(raw.e, use_list=False)
+        owner = msgpack.unpackb(raw.s, use_list=False)[1]
+        return raw._replace(t=_tags(fields, owner).encode())
+    except (ValueError, TypeError, IndexError, AttributeError, KeyError):
+        return raw
+
+
+def _of_each_kind(page: list[RawEntry]) -> list[int]:
+    """Where the page has the first lease event of each type, alone and as part of a commit."""
+    first: dict[tuple[Any, ...], int] = {}
+    for at, item in enumerate(admit_rows(Continuity(), page)):
+        if is_row(item):
+            fields: Any = item[2]
+            commit: Any = item[-1]
+            first.setdefault((fields[0], commit[1] > 0, commit[2] > 1), at)
+    return list(first.values())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["dual stack", "random"])
+@pytest.mark.parametrize("field", ["e", "s", "c"])
+def test_every_member_is_checked_alike(page: list[RawEntry], field: str) -> None:
+    """Each in turn is given each of many values, with tags and check values that fit."""
+    for at in _of_each_kind(page):
+        members = msgpack.unpackb(getattr(page[at], field), use_list=False)
+        begin = list(page[:at])
+        standing = Continuity()
+        admit_all(standing, begin)
+        for member in range(len(members)):
+            for value in VALUES:
+                harmed = _repacked(page[at], field, member, value)
+                if field != "c":
+                    harmed = _retagged(harmed)
+                found = [
+                    outcome([harmed, *page[at + 1 : at + 3]], None, rows=rows, behind=standing)
+                    for rows in (True, False)
+                ]
+                assert found[0] == found[1], (field, member, value)
 
 
 @settings(max_examples=400)
