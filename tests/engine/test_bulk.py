@@ -79,8 +79,8 @@ def test_rows_are_the_records(page: list[RawEntry]) -> None:
 
 
 VALUES: Final[tuple[Any, ...]] = (
-    None, True, False, 0, 1, -1, 2**32, 2**63, b"", b"x" * 4, b"z" * 8, b"y" * 16, "", "text", (), (1,),
-    ((1,),), (("a", "b"),), (("b", "a"), ("a", "b")), {}, 1.0, 129, 33,
+    None, True, False, 0, 1, -1, 2**32, 2**63, b"", b"x" * 4, b"z" * 8, b"y" * 16, "", "text",
+    (), (1,), ((1,),), (("a", "b"),), (("b", "a"), ("a", "b")), {}, 1.0, 129, 33,
 )  # fmt: skip
 
 
