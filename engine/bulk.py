@@ -56,11 +56,6 @@ _TYPES: Final = {GRANTED: _GRANTED_TYPES, RENEWED: _RENEWED_TYPES, ENDED: _ENDED
 _WIDTHS: Final = {32: 4, 128: 16}
 
 
-def is_row(item: Record | Row) -> bool:
-    """Whether it is a plain tuple, and so a lease event."""
-    return type(item) is tuple
-
-
 def _event_holds(fields: tuple[Any, ...]) -> bool:
     """Whether the members of a lease event, whose types are right, are in their bounds."""
     command, step, cause, effective_at_ms = fields[2:6]

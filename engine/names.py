@@ -14,6 +14,7 @@ from typing import Final
 
 from engine.errors import InvalidInput
 
+DEFAULT_SPACE: Final = "default"  # made on first use; any other must have been created
 NAME_LENGTH_MAX: Final = 253
 TEXT_BYTES_MAX: Final = 512
 INTERFACE_BYTES_MAX: Final = 64

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Self
 
 from engine.errors import IntegrityError, InvalidInput, LedgerError, Unavailable
-from engine.names import check_name
+from engine.names import DEFAULT_SPACE, check_name
 from engine.reading import Checkpoint
 from ipledger import servers
 from ipledger.consuming import Consuming, Delivery, read_start
@@ -20,13 +20,8 @@ from ipledger.cursors import Cursor, FileCursor, RedisCursor, ask
 from ipledger.high_water import HighWaterFile
 from ipledger.reaching import open_server
 from ipledger.selection import Selection
-from ipledger.spaces import no_such_space
+from ipledger.spaces import existing
 from projections.following import Lag
-
-if TYPE_CHECKING:
-    from engine.redis_stream import RedisStream
-
-DEFAULT_SPACE: Final = "default"
 
 
 def _silent(_error: Unavailable | None) -> None:
@@ -233,17 +228,6 @@ class Consumer:
             error.hint = f"{error.hint}; {forget}" if error.hint else forget
         elif isinstance(self._cursor, FileCursor):
             error.hint = f"{error.hint}; where it was is in {self._cursor.path}"
-
-
-def existing(stream: RedisStream, space: str) -> RedisStream:
-    """The stream, if there is one; the default space may come into being later.
-
-    Raises:
-        Refused: ``not_found``.
-    """
-    if space != DEFAULT_SPACE and stream.head().position == 0:
-        raise no_such_space(space)
-    return stream
 
 
 def _now_ms() -> int:

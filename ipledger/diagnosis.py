@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.entry import ORIGIN, Anchor, Commit, Header, RawEntry
-from engine.errors import DamagedEntry, IntegrityError, LedgerError, Refusal, Refused
+from engine.entry import ORIGIN, Anchor, Commit, Header
+from engine.errors import IntegrityError, LedgerError, Refusal, Refused
 from engine.events import HistoryRestored, Sealed
 from engine.names import check_text
 from engine.reading import Continuity, HighWater
-from engine.stream import PAGE_ENTRIES, Head, NewEntry, StoredEntry, Stream
+from engine.stream import Head, NewEntry, StoredEntry, Stream
 from engine.wire import encode_commit, encode_entry
 from projections.digest import state_digest
 from projections.state import LedgerState
+from replay.compare import entries_of
 
 
 class Diagnosis(NamedTuple):
@@ -54,7 +54,7 @@ def diagnose(stream: Stream, remembered: HighWater | None) -> Diagnosis:
     kept, generation = ORIGIN, 0
     trouble: LedgerError | None = None
     try:
-        for raw in _one_by_one(stream, continuity):
+        for raw in entries_of(stream):
             state.apply(continuity.admit(raw))
             if continuity.at_commit_end:
                 kept, generation = continuity.anchor, continuity.generation
@@ -69,30 +69,13 @@ def diagnose(stream: Stream, remembered: HighWater | None) -> Diagnosis:
     return Diagnosis(head, kept, generation, space_id, digest, trouble, seen)
 
 
-def _one_by_one(stream: Stream, continuity: Continuity) -> Iterator[RawEntry]:
-    """All entries up to the first that cannot even be read, so that those before it count."""
-    entries_max = PAGE_ENTRIES
-    while True:
-        anchor = continuity.anchor
-        try:
-            page = stream.read(anchor.ms, anchor.position, entries_max)
-        except DamagedEntry:
-            if entries_max == 1:
-                raise
-            entries_max = 1  # it is in this page: go up to it
-            continue
-        if not page:
-            return
-        yield from page
-
-
 def _compare(stream: Stream, remembered: HighWater | None, head: Head) -> LedgerError | None:
     """What a sound stream lacks of what this machine has seen of it."""
     if remembered is None:
         return None
     continuity = Continuity(remembered)
     try:
-        for raw in _one_by_one(stream, continuity):
+        for raw in entries_of(stream):
             continuity.admit(raw)
         continuity.end(head)
     except IntegrityError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from engine.names import check_name
+from engine.names import DEFAULT_SPACE, check_name
 from engine.reading import Checkpoint
 from ipledger.high_water import HighWaterFile
 from ipledger.local import HISTORY, view_path
@@ -24,7 +24,6 @@ Answer = TypeVar("Answer")
 Progress = Callable[[int], None]
 Tell = Callable[[str], None]
 
-_DEFAULT_SPACE: Final = "default"
 _TRIES: Final = 2
 
 
@@ -60,7 +59,7 @@ def ask(
             for attempt in range(_TRIES):
                 checkpoint = _caught_up(view, stream, memory, tell, progress)
                 if checkpoint is None:
-                    if space != _DEFAULT_SPACE:
+                    if space != DEFAULT_SPACE:
                         raise no_such_space(space)
                     with closing(NoHistory()) as nothing:
                         return query(nothing.history)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.errors import LedgerError, Unavailable
 from engine.names import check_name
 from engine.reading import Checkpoint
 from ipledger.high_water import HighWaterFile
 from ipledger.local import HISTORY, STATE, view_path
-from ipledger.spaces import no_such_space, open_server
+from ipledger.spaces import existing, open_server
 from projections.runner import Progress, Runner
 from projections.state_view import StateView
 from replay.history.store import HistoryView
@@ -21,9 +21,6 @@ from replay.history.store import HistoryView
 if TYPE_CHECKING:
     from engine.redis_stream import RedisStream
     from ipledger.cli.settings import Settings
-
-
-DEFAULT_SPACE: Final = "default"
 
 
 class Kept(NamedTuple):
@@ -57,10 +54,7 @@ def opened_stream(settings: Settings) -> Iterator[Opened]:
     space = check_name(settings.space, "space")
     server, endpoint = open_server(settings)
     with closing(server):
-        stream = servers.open_stream(server, space)
-        if space != DEFAULT_SPACE and stream.head().position == 0:
-            raise no_such_space(space)
-        yield Opened(stream, endpoint)
+        yield Opened(existing(servers.open_stream(server, space), space), endpoint)
 
 
 def kept_views(settings: Settings, endpoint: str) -> list[Kept]:

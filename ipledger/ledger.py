@@ -15,7 +15,7 @@ from engine.draft import Nothing
 from engine.entry import ORIGIN, Anchor, Commit, Header, Record
 from engine.errors import InvalidInput, LedgerError, Refusal, Refused
 from engine.events import LEVEL, Sealed, SpaceCreated
-from engine.names import check_name, check_text
+from engine.names import DEFAULT_SPACE, check_name, check_text
 from engine.placement import Placement
 from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
@@ -33,7 +33,6 @@ from projections.leases import granted_lease
 from projections.state import LedgerState
 from projections.state_view import StateView
 
-DEFAULT_SPACE: Final = "default"
 TIMEOUT_S: Final = 30.0
 
 P = ParamSpec("P")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import IntegrityError, Refusal, Refused
 from engine.events import SpaceCreated
+from engine.names import DEFAULT_SPACE
 from engine.wire import decode_entry
 from ipledger import reaching
 from ipledger.high_water import HighWaterFile
 from ipledger.views import space_view
 
 if TYPE_CHECKING:
+    from engine.redis_stream import RedisStream
     from engine.stream import Stream
     from ipledger.cli.settings import Settings
     from ipledger.servers import Server
@@ -73,6 +75,17 @@ def _space_view(stream: Stream, name: str) -> dict[str, Any]:
         return space_view(name, None, head.position, generation, "its beginning is missing")
     trouble = None if last else "its end is missing"
     return space_view(name, event.space_id, head.position, generation, trouble)
+
+
+def existing(stream: RedisStream, space: str) -> RedisStream:
+    """The stream, if there is one; the default space may come into being later.
+
+    Raises:
+        Refused: ``not_found``.
+    """
+    if space != DEFAULT_SPACE and stream.head().position == 0:
+        raise no_such_space(space)
+    return stream
 
 
 def no_such_space(name: str) -> Refused:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.bulk import read_rows
-from engine.entry import Record
 from engine.reading import Continuity, HighWater, read_commits
 from engine.stream import Stream
 from projections.collector import seldom_collecting
@@ -20,15 +19,6 @@ class Rebuilt(NamedTuple):
 
     state: LedgerState
     events: int
-
-
-def whole_commits(records: list[Record]) -> Iterator[list[Record]]:
-    """The records one commit at a time."""
-    begin = 0
-    for at, record in enumerate(records):
-        if record.commit.ends_here:
-            yield records[begin : at + 1]
-            begin = at + 1
 
 
 def rebuild(

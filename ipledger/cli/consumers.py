@@ -31,9 +31,8 @@ def consumers_list(settings: Settings) -> None:
     LAST SEEN is by the consumer's own clock; one that runs is seen every few seconds.
     """
     from ipledger import servers
-    from ipledger.consumer import existing
     from ipledger.cursors import list_kept
-    from ipledger.spaces import open_server
+    from ipledger.spaces import existing, open_server
 
     server, _ = open_server(settings)
     with closing(server):

@@ -10,10 +10,9 @@ import click
 from ipledger.cli.complete import complete_event_type, complete_pool
 from ipledger.cli.leases import read_labels
 from ipledger.cli.settings import Settings, tell_started, verb
-from ipledger.cli.show import Json, json_line, plain, write, yaml_text
+from ipledger.cli.show import Json, json_line, tell_away, write, yaml_text
 
 if TYPE_CHECKING:
-    from engine.errors import Unavailable
     from ipledger.consuming import Delivery
 
 
@@ -84,7 +83,7 @@ def follow(
         types=wanted["types"], pools=wanted["pools"], prefixes=wanted["prefixes"],
         clusters=wanted["clusters"], labels=read_labels(wanted["labels"]), shard=wanted["shard"],
         until_end=until_end, home=settings.home, state_dir=settings.states,
-        server=settings.server, on_away=_tell_away, on_start=tell_started,
+        server=settings.server, on_away=tell_away, on_start=tell_started,
     ) as consumer:  # fmt: skip
         if start is not None and consumer.resumed_at is not None:
             position = consumer.resumed_at.position
@@ -100,10 +99,3 @@ def _print_commit(commit: Delivery, line: Callable[[Json], str]) -> None:
 
 def _yaml_document(item: Json) -> str:
     return f"---\n{yaml_text(item)}".rstrip("\n")
-
-
-def _tell_away(error: Unavailable | None) -> None:
-    if error is None:
-        click.echo("ipledger: the server is back", err=True)
-    else:
-        click.echo(f"ipledger: {plain(error.message)}; waiting for it", err=True)

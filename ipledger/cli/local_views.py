@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ipledger.cli.settings import Settings, VerbGroup, options, verb
-from ipledger.cli.show import emit, plain, table
+from ipledger.cli.show import emit, table, tell_away
 
 if TYPE_CHECKING:
-    from engine.errors import Unavailable
     from engine.stream import Head
     from ipledger.keeping import Kept
     from ipledger.views import Json
@@ -84,7 +83,7 @@ def views_follow(settings: Settings, until_end: bool) -> None:
     told = _Told()
     with stopped_by_signals() as stopped:
         end = run_history(
-            settings, until_end=until_end, stopped=stopped, on_progress=told, on_away=_tell_away
+            settings, until_end=until_end, stopped=stopped, on_progress=told, on_away=tell_away
         )
     emit(settings.output, _ended(end), told.line(end))
 
@@ -95,7 +94,7 @@ def views_rebuild(settings: Settings) -> None:
     from ipledger.keeping import run_history
 
     told = _Told()
-    end = run_history(settings, until_end=True, anew=True, on_progress=told, on_away=_tell_away)
+    end = run_history(settings, until_end=True, anew=True, on_progress=told, on_away=tell_away)
     emit(settings.output, _ended(end), told.line(end))
 
 
@@ -120,13 +119,6 @@ class _Told:
         lag = progress.lag
         behind = f"{lag.positions:,} positions ({lag.seconds:.1f} s) behind"
         return f"{progress.view} at position {progress.position:,}, {behind}"
-
-
-def _tell_away(error: Unavailable | None) -> None:
-    if error is None:
-        click.echo("ipledger: the server is back", err=True)
-    else:
-        click.echo(f"ipledger: {plain(error.message)}; waiting for it", err=True)
 
 
 def _ended(progress: Progress) -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engine.errors import LedgerError
+from engine.errors import LedgerError, Unavailable
 
 Json = Mapping[str, Any]
 
@@ -163,3 +163,11 @@ def error_text(kind: str, message: str, hint: str, output: str) -> str:
 def plain_lines(text: str) -> str:
     """Several lines, each free of control characters."""
     return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def tell_away(error: Unavailable | None) -> None:
+    """Tell on stderr that the server is away, and why; or, with None, that it is back."""
+    if error is None:
+        click.echo("ipledger: the server is back", err=True)
+    else:
+        click.echo(f"ipledger: {plain(error.message)}; waiting for it", err=True)
