@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
-from engine.addresses import Address, RangeSet
+from engine.addresses import Address, Family, RangeSet
 from engine.model import DEFAULT_INTERFACE, PoolSpec, ReservationSpec
 from engine.names import Labels, check_text, is_command_key
 from engine.wire import pack
@@ -54,11 +54,26 @@ class Delete(NamedTuple):
     before: int | None = None
 
 
+class Requester(NamedTuple):
+    """For whom an address is asked, as far as the selectors of pools look at it.
+
+    The labels of the pod are those of the lease. What is unknown matches no selector.
+    """
+
+    namespace: str | None = None
+    namespace_labels: Labels = ()
+    node: str | None = None
+    node_labels: Labels = ()
+    network: str | None = None
+
+
 class Allocate(NamedTuple):
     """The owner shall hold ``number`` addresses from each group of pools.
 
     A group is a list of pools in order of preference: the next is used when one is exhausted.
-    Several groups are granted together or not at all. ``addresses`` asks for specific ones.
+    Several groups are granted together or not at all. ``addresses`` asks for specific ones. With
+    ``prefix_length``, aligned blocks of that length are meant instead of single addresses.
+    Without any group the default pools are meant, of each of ``families`` or of those there are.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -71,6 +86,9 @@ class Allocate(NamedTuple):
     labels: Labels = ()
     cluster: str | None = None
     effective_at_ms: int | None = None
+    prefix_length: int | None = None
+    requester: Requester = Requester()
+    families: tuple[Family, ...] = ()
 
 
 class AllocateTogether(NamedTuple):
@@ -128,8 +146,23 @@ class PutBack(NamedTuple):
     ips: RangeSet
 
 
+class Raise(NamedTuple):
+    """The space shall have this format level: older releases stop reading it then."""
+
+    level: int
+
+
 Command = (
-    Apply | Delete | Allocate | AllocateTogether | Release | Renew | Sweep | SetAside | PutBack
+    Apply
+    | Delete
+    | Allocate
+    | AllocateTogether
+    | Release
+    | Renew
+    | Sweep
+    | SetAside
+    | PutBack
+    | Raise
 )
 
 
@@ -146,11 +179,22 @@ class Claim(NamedTuple):
 
 # What is plain already, and most of what a request consists of.
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+# Members that a command has got since: left out of its hash while none of them is used, so that
+# a command that an older release has committed is still known.
+_ADDED: Final = {Allocate: Allocate._fields.index("prefix_length")}
+_ADDED_DEFAULTS: Final = {
+    cls: tuple(cls._field_defaults[name] for name in cls._fields[first:])
+    for cls, first in _ADDED.items()
+}
 
 
 def _plain(value: Any) -> Any:
     """`value` in lists, numbers, texts and bytes only, the same on every machine."""
     if isinstance(value, tuple):
+        added = _ADDED.get(type(value))
+        if added is not None and value[added:] == _ADDED_DEFAULTS[type(value)]:
+            name, value = type(value).__name__, value[:added]
+            return [name, *(m if type(m) in _PLAIN else _plain(m) for m in value)]
         fields = [m if type(m) in _PLAIN else _plain(m) for m in value]
         # Two commands of the same fields are different requests.
         return fields if type(value) is tuple else [type(value).__name__, *fields]

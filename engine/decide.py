@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 from engine.commands import (
     Allocate,
     AllocateTogether,
@@ -10,6 +13,7 @@ from engine.commands import (
     Command,
     Delete,
     PutBack,
+    Raise,
     Release,
     Renew,
     SetAside,
@@ -18,10 +22,30 @@ from engine.commands import (
 from engine.decide_config import decide_apply, decide_delete
 from engine.decide_leases import decide_allocate, decide_together
 from engine.decide_release import decide_release
+from engine.decide_space import decide_raise
 from engine.decide_time import decide_put_back, decide_renew, decide_set_aside, decide_sweep
 from engine.draft import Decision
 from engine.facts import Facts
 from engine.placement import Placement
+
+# Who decides a command: what chooses addresses needs the batch's placement, what falls due the
+# time. The table's key guarantees that each is given its own type of command.
+_PLACING: Final[dict[type[Any], Callable[[Facts, Any, Claim, Placement, int], Decision]]] = {
+    Allocate: decide_allocate,
+    AllocateTogether: decide_together,
+}
+_TIMED: Final[dict[type[Any], Callable[[Facts, Any, Claim, int], Decision]]] = {
+    Release: decide_release,
+    Renew: decide_renew,
+    Sweep: decide_sweep,
+}
+_PLAIN: Final[dict[type[Any], Callable[[Facts, Any, Claim], Decision]]] = {
+    Apply: decide_apply,
+    Delete: decide_delete,
+    SetAside: decide_set_aside,
+    PutBack: decide_put_back,
+    Raise: decide_raise,
+}
 
 
 def decide(
@@ -31,22 +55,11 @@ def decide(
 
     `now_ms` is the server's time as the caller knows it; 0 lets nothing be due.
     """
-    match command:
-        case Allocate():
-            return decide_allocate(facts, command, claim, placement, now_ms)
-        case AllocateTogether():
-            return decide_together(facts, command, claim, placement, now_ms)
-        case Release():
-            return decide_release(facts, command, claim, now_ms)
-        case Apply():
-            return decide_apply(facts, command, claim)
-        case Delete():
-            return decide_delete(facts, command, claim)
-        case Renew():
-            return decide_renew(facts, command, claim, now_ms)
-        case Sweep():
-            return decide_sweep(facts, command, claim, now_ms)
-        case SetAside():
-            return decide_set_aside(facts, command, claim)
-        case PutBack():
-            return decide_put_back(facts, command, claim)
+    kind = type(command)
+    placing = _PLACING.get(kind)
+    if placing is not None:
+        return placing(facts, command, claim, placement, now_ms)
+    timed = _TIMED.get(kind)
+    if timed is not None:
+        return timed(facts, command, claim, now_ms)
+    return _PLAIN[kind](facts, command, claim)

@@ -33,7 +33,9 @@ from engine.shapes import (
 )
 
 INFORMATIONAL_FROM: Final = 128  # types from here on may be unknown to a reader
-LEVEL: Final = 1  # the highest format level that this release reads and writes
+# The highest format level that this release reads and writes. Level 2 brought blocks, observations
+# and leases that take over from one that had ended before.
+LEVEL: Final = 2
 
 
 class SpaceCreated(NamedTuple):

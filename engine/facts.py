@@ -112,6 +112,10 @@ class Counts(NamedTuple):
 class Facts(Protocol):
     """The committed state at one position, as decisions see it."""
 
+    @property
+    def level(self) -> int:
+        """The format level of the space: what may be written to it."""
+
     def pool(self, name: str) -> Pool | None:
         """The pool of that name, also while it is terminating."""
 

@@ -82,6 +82,11 @@ class LedgerState:
 
     # --- what decisions ask (engine.Facts) ---
 
+    @property
+    def level(self) -> int:
+        """The format level of the space; that of this release while there is no space yet."""
+        return ev.LEVEL if self.space is None else self.space.level
+
     def pool(self, name: str) -> Pool | None:
         """The pool of that name, also while it is terminating."""
         return self.pool_table.get(name)

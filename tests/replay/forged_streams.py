@@ -165,14 +165,14 @@ def _backwards(history: Forger) -> int:
 
 @MADE.one("level", "a level of the future")
 def _level(history: Forger) -> int:
-    return history.write(plain(ev.LevelRaised(2)))
+    return history.write(plain(ev.LevelRaised(ev.LEVEL + 1)))
 
 
 @MADE.one("level", "a space of a level of the future")
 def _space_level(history: Forger) -> int:
     event = history.record(1).event
     assert isinstance(event, ev.SpaceCreated)
-    return history.rewrite(1, event=event._replace(level=2))
+    return history.rewrite(1, event=event._replace(level=ev.LEVEL + 1))
 
 
 MADE.several("level", {"a block": write(granted(8, prefix_length=30))})
