@@ -287,7 +287,9 @@ class Writer:
             except Unavailable as still:
                 error = still
             else:
-                log.info("the server is back", after_s=round(self._clock.monotonic_s() - began_s, 3))
+                log.info(
+                    "the server is back", after_s=round(self._clock.monotonic_s() - began_s, 3)
+                )
                 return
 
     def _expire(self, error: LedgerError) -> None:

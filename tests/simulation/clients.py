@@ -93,15 +93,18 @@ class WriterProcess:
 
     def live(self) -> None:
         """Until its work is done, or the stream is not what it has seen."""
+        wait_ms = 0
         while self._rounds and self.stopped is None:
             try:
+                self._world.schedule.pause(wait_ms)
+                wait_ms = 0
                 self._run()
             except Crashed:
                 self.writer = None
             except IntegrityError as error:
                 self.stopped = error
             except Unavailable:
-                self._world.schedule.pause(200)
+                wait_ms = 200
 
     def begin(self) -> Writer:
         """Open the ledger as a new process does: everything is read, and held to the memory."""
@@ -109,9 +112,7 @@ class WriterProcess:
         continuity = Continuity(self.remembered)
         for items in read_rows(link, continuity):
             state.apply_rows(items)
-        self.writer = Writer(
-            link, continuity, state, on_advance=self._remember, clock=self._clock
-        )
+        self.writer = Writer(link, continuity, state, on_advance=self._remember, clock=self._clock)
         self._remember(continuity.anchor, state)
         return self.writer
 
@@ -196,10 +197,7 @@ class ConsumerProcess:
     def catch_up(self) -> None:
         """Read to the end as of now; each commit is noted with how far it came, in one step."""
         link = Link(self._world)
-        if self.checkpoint is None:
-            continuity = Continuity()
-        else:
-            continuity = resume(link, self.checkpoint)
+        continuity = resume(link, self.checkpoint) if self.checkpoint else Continuity()
         pending: list[tuple[int, bytes]] = []
         for records in read_commits(link, continuity, entries_max=7):
             pending += [(record.position, record.commit.check) for record in records]

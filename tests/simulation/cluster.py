@@ -42,7 +42,7 @@ _CHANGED: Final = (
 _GROUPS: Final = ("a", "b", "c", "a,b", "b,c,a", "d,a")
 _OWNERS: Final = 9
 _WRITERS: Final = 3
-_ROUNDS: Final = 7
+ROUNDS: Final = 7
 _FAR_BACK: Final = 12  # entries that a failover may lose
 
 
@@ -67,7 +67,7 @@ class Commands:
         if drawn < 0.84:
             return Sweep()
         if drawn < 0.90:
-            ips = RangeSet(4, [(self._value(), ) * 2])
+            ips = RangeSet(4, [(self._value(),) * 2])
             return choose((SetAside(ips, "arp", choose((None, 2))), PutBack(ips)))
         if drawn < 0.95:
             first = str(from_text(self._value()))
@@ -103,7 +103,7 @@ class Cluster:
     """Writers, a consumer, a mirror and an operator on one server, from one seed."""
 
     def __init__(
-        self, seed: int, aside: Path, without: frozenset[str] = frozenset(), rounds: int = _ROUNDS
+        self, seed: int, aside: Path, without: frozenset[str] = frozenset(), rounds: int = ROUNDS
     ) -> None:
         """Make everything ready; what an operator sets aside goes to the file `aside`."""
         self.seed = seed

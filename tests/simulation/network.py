@@ -1,7 +1,8 @@
 """A server that many reach over a bad network: what it is told may be lost, late, or told twice.
 
-The server is `MemoryStream`, whose verdicts are held to the script's by the parity tests. Everything
-between it and a client goes wrong here, by the draw of a seeded source, and is counted by its kind.
+The server is `MemoryStream`, whose verdicts are held to the script's by the parity tests.
+Everything between it and a client goes wrong here, by the draw of a seeded source, and is counted
+by its kind.
 """
 
 from __future__ import annotations

@@ -104,11 +104,12 @@ class Schedule:
     def _live(self, process: _Process) -> None:
         process.go.acquire()
         try:
-            if not (process.doomed or self._ending):
+            process.doomed = False  # nobody can be killed who has not begun
+            if not self._ending:
                 process.body()
         except (Crashed, _Ended):
             pass
-        except BaseException as error:  # handed on to whoever runs the schedule
+        except BaseException as error:  # noqa: BLE001 - handed on to who runs the schedule
             process.error = error
         process.over = True
         self._back.release()

@@ -51,8 +51,8 @@ def check(cluster: Cluster) -> None:
         _answers_were_true(cluster)
 
 
-def _expect(promise: bool, says: str) -> None:  # noqa: FBT001 - as `assert` reads
-    if not promise:
+def _expect(kept: object, says: str) -> None:
+    if not kept:
         raise Broken(says)
 
 
@@ -119,8 +119,14 @@ def _nobody_went_on_blindly(cluster: Cluster) -> None:
         accepted = cluster.accepted_at
         if accepted is not None and attempt.ended.turn >= accepted:
             continue
-        blind = isinstance(attempt.outcome, _DECIDED)
-        _expect(not blind, f"{attempt} was answered from a history that had lost entries")
+        _expect(not _decided_anew(attempt), f"{attempt} rests on a history that lost entries")
+
+
+def _decided_anew(attempt: Attempt) -> bool:
+    """Whether an answer rests on the state: one that is told again is as true as ever."""
+    outcome = attempt.outcome
+    told_again = isinstance(outcome, Done) and outcome.repeated
+    return isinstance(outcome, _DECIDED) and not told_again
 
 
 def _deletion_was_noticed(cluster: Cluster) -> None:
@@ -128,10 +134,7 @@ def _deletion_was_noticed(cluster: Cluster) -> None:
     assert cluster.deleted_at is not None, "who calls has looked"
     for attempt in cluster.attempts:
         if attempt.began.turn > cluster.deleted_at:
-            outcome = attempt.outcome
-            told_again = isinstance(outcome, Done) and outcome.repeated  # as true as ever
-            blind = isinstance(outcome, _DECIDED) and not told_again
-            _expect(not blind, f"{attempt} was answered from a stream with a hole")
+            _expect(not _decided_anew(attempt), f"{attempt} rests on a stream with a hole")
     try:
         list(read_commits(cluster.world.server, Continuity()))
     except IntegrityError:
@@ -202,5 +205,3 @@ def _explained(attempt: Attempt, state: LedgerState, position: int) -> bool:
             if same == [lease.lease_id for lease in attempt.outcome.leases]:
                 return True
     return False
-
-
