@@ -86,9 +86,7 @@ def decide_allocate(
             return refusal
     if granting.requested:
         placement.rewind(start)
-        shown = format_address(granting.requested[0])
-        message = f"{shown} is not an address of the pools asked for"
-        return Refusal("invalid", message, "see `ipledger get pools -o json`", "ip")
+        return _not_theirs(granting.requested[0])
     if not granting.changes:
         return Nothing(tuple(granting.held))
     granting.reads[tags.RESERVATIONS] = None
@@ -137,7 +135,16 @@ def _check_request(facts: Facts, command: Allocate, now_ms: int) -> Refusal | No
     if len(command.addresses) > command.number * len(command.groups):
         message = f"{len(command.addresses)} addresses are asked for, but count {command.number}"
         return Refusal("invalid", message, "raise --count", "count")
+    for address in command.addresses:
+        # Also where nothing is free, or given out: no release would ever make it theirs.
+        if not any(covers(pool.effective, address) for pool in map(facts.pool, named) if pool):
+            return _not_theirs(address)
     return in_the_future(command.effective_at_ms, now_ms)
+
+
+def _not_theirs(address: Address) -> Refusal:
+    message = f"{format_address(address)} is not an address of the pools asked for"
+    return Refusal("invalid", message, "see `ipledger get pools -o json`", "ip")
 
 
 def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:
