@@ -290,10 +290,12 @@ def _cooling(asked: Asked) -> Iterator[Found]:
         return
     ready_ms = rests_until_ms(asked.facts, asked.pool, asked.address)
     if ready_ms > asked.now_ms:
-        left_s = (ready_ms - asked.now_ms) / 1000
+        last = asked.facts.last_tenure(asked.address)
+        ended_ms, lease = (None, None) if last is None else last
+        after = "" if lease is None else f" after lease {lease}"
         yield Found(
-            Reason.COOLING, f"rests for {left_s:.0f} s more", "conflict", pool=asked.pool.name,
-            since_ms=asked.facts.last_end_ms(asked.address), until_ms=ready_ms,
+            Reason.COOLING, f"rests for {(ready_ms - asked.now_ms) / 1000:.0f} s more{after}",
+            "conflict", pool=asked.pool.name, lease=lease, since_ms=ended_ms, until_ms=ready_ms,
         )  # fmt: skip
 
 
