@@ -278,8 +278,9 @@ def _quarantined(asked: Asked) -> Iterator[Found]:
     aside = next(
         q for q in asked.facts.quarantines() if q.ips.family == family and value in q.ips
     )  # fmt: skip
+    after = "" if aside.lease is None else f" after lease {aside.lease}"
     yield Found(
-        Reason.QUARANTINED, f"quarantined{_overdue(asked, aside.ends_at_ms)}", "forbidden",
+        Reason.QUARANTINED, f"quarantined{_overdue(asked, aside.ends_at_ms)}{after}", "forbidden",
         lease=aside.lease, name=str(aside.quarantine_id), why=aside.reason,
         since_ms=aside.created_at_ms, until_ms=aside.ends_at_ms, position=aside.quarantine_id,
     )  # fmt: skip
