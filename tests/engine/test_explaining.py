@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
+from itertools import product
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -392,6 +393,7 @@ class Wild:
         held = isinstance(decision, Nothing)
         assert held == (decides.reason is Reason.HELD_BY_OWNER)
         assert held or where in given_by(decision)
+        assert Reason.OWNER_HOLDS_ANOTHER not in {found.reason for found in told.reasons}
 
     def _check_pool(self, pool: Pool, owner: str) -> None:
         seen = outlook(self.ledger.state, pool, owner, "eth0", self.ledger.clock.now_ms)
@@ -437,6 +439,40 @@ def test_what_is_explained_is_what_is_decided(data: st.DataObject) -> None:
     for _step in range(data.draw(st.integers(1, 16))):
         wild.step()
     wild.check()
+
+
+_TAKEN: Final = ("free", "leased", "overdue", "cooling", "mine")
+_KEPT: Final = (None, "nobody", "x", "y")
+_POOL: Final[tuple[dict[str, Any], ...]] = (
+    {}, {"disabled": True}, {"selectors": SELECTED}, {"disabled": True, "selectors": SELECTED},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pool", _POOL, ids=lambda pool: "-".join(pool) or "open")
+@pytest.mark.parametrize("taken", _TAKEN)
+def test_rules_that_meet_on_one_address(taken: str, pool: dict[str, Any]) -> None:
+    """Whatever is true of it together, the same rule decides as in a decision."""
+    for kept, is_aside, cooldown_s, is_going in product(
+        _KEPT, (False, True), (0, 10), (False, True)
+    ):
+        wild = Wild(lambda _strategy: cooldown_s)  # noqa: B023 - asked for at once
+        ledger = wild.ledger
+        if taken != "free":
+            owner = "x" if taken == "mine" else "z"
+            ledger.grant("a", owner=owner, ttl_s=5 if taken == "overdue" else None)
+        if taken == "cooling":
+            ledger.done(make_release(owner="z"))
+        if is_aside:
+            ledger.done(aside("10.0.0.1"))
+        if kept is not None:
+            whose = None if kept == "nobody" else kept
+            ledger.apply(make_reservation("r", "10.0.0.1", owner=whose))
+        ledger.run(Apply((make_pool("a", ips=IPS, cooldown_s=cooldown_s, **pool),)))
+        if is_going:
+            ledger.grant("b", owner="y")
+            ledger.run(make_delete("a"))
+        ledger.clock.now_ms += 5_000
+        wild.check()
 
 
 # ------------------------------------------------------------------------- no refusal is forgotten
