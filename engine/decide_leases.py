@@ -76,11 +76,12 @@ def decide_allocate(
     facts: Facts, command: Allocate, claim: Claim, placement: Placement, now_ms: int = 0
 ) -> Decision:
     """Bring the owner to `number` addresses from each group of pools, or change nothing."""
-    if refusal := _check_request(facts, command, now_ms):
+    groups = command.groups
+    if refusal := _check_request(facts, command, now_ms) or _stray(facts, command, groups):
         return refusal
     start = placement.mark()
     granting = Granting(facts, command, claim, placement, now_ms)
-    for group in command.groups:
+    for group in groups:
         if refusal := _serve_group(granting, group):
             placement.rewind(start)
             return refusal
@@ -135,11 +136,18 @@ def _check_request(facts: Facts, command: Allocate, now_ms: int) -> Refusal | No
     if len(command.addresses) > command.number * len(command.groups):
         message = f"{len(command.addresses)} addresses are asked for, but count {command.number}"
         return Refusal("invalid", message, "raise --count", "count")
-    for address in command.addresses:
-        # Also where nothing is free, or given out: no release would ever make it theirs.
-        if not any(covers(pool.effective, address) for pool in map(facts.pool, named) if pool):
-            return _not_theirs(address)
     return in_the_future(command.effective_at_ms, now_ms)
+
+
+def _stray(facts: Facts, command: Allocate, groups: Sequence[tuple[str, ...]]) -> Refusal | None:
+    """Why not, if an address is of none of the pools: so it is whatever is free there, or given."""
+    if not command.addresses:
+        return None
+    pools = [pool for group in groups for pool in map(facts.pool, group) if pool is not None]
+    for address in command.addresses:
+        if not any(covers(pool.effective, address) for pool in pools):
+            return _not_theirs(address)
+    return None
 
 
 def _not_theirs(address: Address) -> Refusal:
