@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from engine.addresses import Address, format_address
-from engine.commands import Allocate, Claim
+from engine.commands import Allocate, Claim, Requester
 from engine.decide_leases import decide_allocate
 from engine.draft import Draft
 from engine.errors import Refusal
@@ -17,8 +17,11 @@ from engine.events import LeaseGranted
 from engine.facts import Facts, Lease, Pool
 from engine.granting import covers
 from engine.model import DEFAULT_INTERFACE
+from engine.names import Labels
 from engine.placement import Placement
-from engine.reasons import FINDERS, Asked, Bucket, Found, Reason, bucket_of, pool_refusal
+from engine.reasons import ANYBODY, FINDERS, Asked, Bucket, Found, Reason, bucket_of, pool_refusal
+
+NOBODY: Final = Requester()
 
 
 class Verdict(NamedTuple):
@@ -53,6 +56,8 @@ def explain(
     position: int,
     owner: str | None = None,
     interface: str = DEFAULT_INTERFACE,
+    labels: Labels = (),
+    requester: Requester = NOBODY,
 ) -> Explanation:
     """Tell all rules that speak about an address, and whether it would be given out.
 
@@ -64,10 +69,16 @@ def explain(
         owner: who would ask for this very address; None for anybody who holds nothing yet and
             for whom nothing is kept.
         interface: on which of the owner's interfaces.
+        labels: those of the lease that would be asked for.
+        requester: what else pools with selectors look at.
     """
     pool = next((pool for pool in facts.pools() if covers(pool.effective, address)), None)
     lease = facts.lease_at(address)
-    asked = Asked(facts, address, owner, interface, now_ms, pool, lease)
+    request = Allocate(
+        () if pool is None else ((pool.name,),), ANYBODY if owner is None else owner, interface,
+        addresses=(address,), labels=labels, requester=requester,
+    )  # fmt: skip
+    asked = Asked(facts, address, request, now_ms, pool, lease)
     reasons = tuple(found for find in FINDERS.values() for found in find(asked))
     verdict = _verdict(reasons, bucket_of(asked))
     return Explanation(address, owner, interface, verdict, reasons, lease, position, now_ms)
@@ -106,9 +117,16 @@ class Outlook(NamedTuple):
 
 
 def outlook(
-    facts: Facts, pool: Pool, owner: str, interface: str, now_ms: int
-) -> Outlook:  # fmt: skip
+    facts: Facts,
+    pool: Pool,
+    owner: str,
+    interface: str,
+    now_ms: int,
+    labels: Labels = (),
+    requester: Requester = NOBODY,
+) -> Outlook:
     """Tell what `owner` would get from `pool` if it asked now, without asking."""
+    request = Allocate(((pool.name,),), owner, interface, labels=labels, requester=requester)
     leases = facts.leases_of(owner, interface)
     held = next((lease for lease in leases if lease.pool_id == pool.pool_id), None)
     if held is not None:
@@ -120,10 +138,9 @@ def outlook(
         )  # fmt: skip
         return Outlook(pool, found, held.address)
     for reason in POOL_REASONS:
-        if refusal := pool_refusal(pool, reason):
+        if refusal := pool_refusal(facts, pool, request, reason):
             return Outlook(pool, refusal)
-    command = Allocate(((pool.name,),), owner, interface)
-    decision = decide_allocate(facts, command, Claim(), Placement(), now_ms)
+    decision = decide_allocate(facts, request, Claim(), Placement(), now_ms)
     if isinstance(decision, Refusal):
         found = Found(Reason.EXHAUSTED, decision.message, decision.kind, pool=pool.name)
         return Outlook(pool, found)

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, Literal, NamedTuple
 
 from engine.addresses import Address, RangeSet, family_of, to_int
+from engine.commands import Allocate
 from engine.errors import Kind
 from engine.facts import Facts, Lease, Pool
 from engine.granting import cannot_give_out, covers
@@ -75,12 +76,14 @@ class Found(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """An address that is asked about, by whom and when; ``pool`` gives it out, if one does."""
+    """An address that is asked about and when; ``pool`` gives it out, if one does.
+
+    ``request`` is the command that would ask for it, by `ANYBODY` if no owner is named.
+    """
 
     facts: Facts
     address: Address
-    owner: str | None
-    interface: str
+    request: Allocate
     now_ms: int
     pool: Pool | None
     lease: Lease | None
@@ -88,7 +91,7 @@ class Asked(NamedTuple):
     @property
     def asker(self) -> str:
         """Whom the decision would be about."""
-        return ANYBODY if self.owner is None else self.owner
+        return self.request.owner
 
 
 def bucket_of(asked: Asked) -> Bucket | None:
@@ -159,15 +162,16 @@ def _range_text(ranges: RangeSet, address: Address) -> str:
 
 def _held_by_owner(asked: Asked) -> Iterator[Found]:
     lease = asked.lease
-    if lease is not None and (lease.owner, lease.interface) == (asked.owner, asked.interface):
+    holder = (asked.asker, asked.request.interface)
+    if lease is not None and (lease.owner, lease.interface) == holder:
         text = f"{lease.owner} holds it on {lease.interface} (lease {lease.lease_id})"
         yield _of_lease(Reason.HELD_BY_OWNER, lease, text, gives=True)
 
 
 def _owner_holds_another(asked: Asked) -> Iterator[Found]:
-    if asked.owner is None or asked.pool is None:
+    if asked.pool is None:
         return
-    leases = asked.facts.leases_of(asked.owner, asked.interface)
+    leases = asked.facts.leases_of(asked.asker, asked.request.interface)
     held = [lease for lease in leases if lease.pool_id == asked.pool.pool_id]
     if held and asked.lease not in held:
         lease = held[0]
@@ -207,12 +211,15 @@ def _policy(asked: Asked) -> Iterator[Found]:
 
 
 def _pool_refuses(asked: Asked, reason: Reason) -> Iterator[Found]:
-    if asked.pool is not None and (found := pool_refusal(asked.pool, reason)):
-        yield found
+    if asked.pool is not None:
+        found = pool_refusal(asked.facts, asked.pool, asked.request, reason)
+        if found is not None:
+            yield found
 
 
-def pool_refusal(pool: Pool, reason: Reason) -> Found | None:
+def pool_refusal(facts: Facts, pool: Pool, request: Allocate, reason: Reason) -> Found | None:
     """What a decision would say if this one trait of a pool were all that is wrong with it."""
+    del facts, request  # this release evaluates no selectors
     spec = pool.spec
     plain = spec._replace(disabled=False, selectors=Selectors(), policy="lowest")
     alone = {
