@@ -227,11 +227,8 @@ class Ledger:
     ) -> Explanation:
         """Why an address would, or would not, be given to an owner: every rule that speaks.
 
-        Args:
-            address: the address, in words; of a pool or not.
-            owner: who would ask for it; None for anybody who holds nothing.
-            interface: on which of the owner's interfaces.
-            at: as of a position or a time in the past (``"17"``, ``"-2h"``); None for now.
+        Without an owner, to anybody who holds nothing. `at` is a position or a time in the past
+        (``"17"``, ``"-2h"``).
 
         Raises:
             InvalidInput: an argument cannot be understood, or the time is none of the space's.

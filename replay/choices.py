@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.addresses import Address, to_int
 from engine.bulk import read_rows
@@ -36,7 +36,7 @@ class How(Enum):
     OVERDUE = "overdue"
     RESTED_LONGEST = "rested_longest"
     LOWEST_FREE = "lowest_free"
-    NOT_LOWEST = "not_lowest"
+    NOT_FIRST = "not_first"
 
 
 class Choice(NamedTuple):
@@ -101,7 +101,7 @@ def choices(
             _, grant = waiting.pop(0)
             lease_id = grant.record.position
             first = found.get(lease_id)
-            if first is None or first.how is How.NOT_LOWEST:
+            if first is None or first.how is How.NOT_FIRST:
                 taken = () if first is None else _before_in_commit(stream, grant)
                 found[lease_id] = how_chosen(state, grant, taken)
     return found
@@ -119,60 +119,104 @@ def _said_itself(grant: Grant) -> Choice | None:
     return None
 
 
+class _Then(NamedTuple):
+    """A grant on the facts that its address was chosen on; `taken` were given before it."""
+
+    facts: Facts
+    grant: Grant
+    pool: Pool
+    taken: frozenset[int]
+
+    @property
+    def address(self) -> Address:
+        """The address that was chosen."""
+        return Address(self.grant.event.address)
+
+    @property
+    def owner(self) -> str:
+        """Who was given it."""
+        return self.grant.record.sealed.owner or ""
+
+
 def how_chosen(facts: Facts, grant: Grant, taken: Iterable[Address] = ()) -> Choice:
     """How the address of a grant was chosen on these facts; `taken` are given before it."""
-    record, event = grant
-    decided_at = record.commit.decided_at
-    address, owner = Address(event.address), record.sealed.owner or ""
-    pool = facts.pool_of(event.pool_id)
+    pool = facts.pool_of(grant.event.pool_id)
     assert pool is not None, "what an address is granted from was there when it was decided"
-    value = to_int(address)
-    if event.supersedes is not None:
-        old = facts.lease(event.supersedes)
-        if old is not None and old.address == address:
-            text = f"the address of the owner's earlier incarnation (lease {old.lease_id})"
-            return Choice(How.SUPERSEDED, text, decided_at)
-    if _asked_by_address(pool, grant):
-        return Choice(How.ASKED_FOR, "asked for by address", decided_at)
-    own = facts.reserved_for(owner, pool.spec.family)
-    if value in own and reservation_against(facts, owner, address) is None:
-        names = [held.name for held in facts.reserved_by(address)]
-        text = f"kept for the owner by reservation {', '.join(names)}"
-        return Choice(How.OWN_RESERVATION, text, decided_at)
-    holder = facts.lease_at(address)
-    if holder is not None:
-        text = f"nothing else was left: lease {holder.lease_id} on it was past its time"
-        return Choice(How.OVERDUE, text, decided_at)
-    if facts.resting(pool.pool_id, value) is not None:
-        text = "nothing that never rested was left: of the rest, the longest idle"
-        return Choice(How.RESTED_LONGEST, text, decided_at)
-    if _lowest_free(facts, pool, taken) == value:
-        return Choice(How.LOWEST_FREE, f"the lowest free address of pool {pool.name}", decided_at)
-    text = "free, not the lowest: asked for by address, or others were chosen at the same moment"
-    return Choice(How.NOT_LOWEST, text, decided_at)
+    then = _Then(facts, grant, pool, frozenset(map(to_int, taken)))
+    decided_at = grant.record.commit.decided_at
+    for how, find in _FINDERS.items():
+        text = find(then)
+        if text is not None:
+            return Choice(how, text, decided_at)
+    text = "free, not the first: asked for by address, or others were chosen at the same moment"
+    return Choice(How.NOT_FIRST, text, decided_at)
 
 
-def _lowest_free(facts: Facts, pool: Pool, taken: Iterable[Address]) -> int | None:
-    closed = set(map(to_int, taken))
-    value = facts.lowest_free(pool.pool_id)
-    while value in closed:
-        value = facts.lowest_free(pool.pool_id, value + 1)
-    return value
+def _superseded(then: _Then) -> str | None:
+    supersedes = then.grant.event.supersedes
+    old = None if supersedes is None else then.facts.lease(supersedes)
+    if old is None or old.address != then.address:
+        return None
+    return f"the address of the owner's earlier incarnation (lease {old.lease_id})"
 
 
-def _asked_by_address(pool: Pool, grant: Grant) -> bool:
+def _asked_for(then: _Then) -> str | None:
     """Whether the request was for this address: its hash is that of the plain command for it."""
-    record, event = grant
-    ttls = {event.ttl_s, None} if event.ttl_s == pool.spec.ttl_s else {event.ttl_s}
+    record, event = then.grant
+    ttls = {event.ttl_s, None} if event.ttl_s == then.pool.spec.ttl_s else {event.ttl_s}
     commands = (
         Allocate(
-            ((pool.name,),), record.sealed.owner or "", event.interface, record.sealed.uid,
-            (Address(event.address),), 1, ttl_s, record.sealed.labels, event.cluster,
+            ((then.pool.name,),), then.owner, event.interface, record.sealed.uid,
+            (then.address,), 1, ttl_s, record.sealed.labels, event.cluster,
             record.header.effective_at_ms,
         )
         for ttl_s in ttls
     )  # fmt: skip
-    return any(request_hash(command) == record.commit.request_hash for command in commands)
+    asked = any(request_hash(command) == record.commit.request_hash for command in commands)
+    return "asked for by address" if asked else None
+
+
+def _own_reservation(then: _Then) -> str | None:
+    facts, address = then.facts, then.address
+    own = facts.reserved_for(then.owner, then.pool.spec.family)
+    if to_int(address) not in own or reservation_against(facts, then.owner, address) is not None:
+        return None
+    names = [held.name for held in facts.reserved_by(address)]
+    return f"kept for the owner by reservation {', '.join(names)}"
+
+
+def _overdue(then: _Then) -> str | None:
+    holder = then.facts.lease_at(then.address)
+    if holder is None:
+        return None
+    return f"nothing else was left: lease {holder.lease_id} on it was past its time"
+
+
+def _rested_longest(then: _Then) -> str | None:
+    if then.facts.resting(then.pool.pool_id, to_int(then.address)) is None:
+        return None
+    return "nothing that never rested was left: of the rest, the longest idle"
+
+
+def _lowest_free(then: _Then) -> str | None:
+    facts, pool_id = then.facts, then.pool.pool_id
+    value = facts.lowest_free(pool_id)
+    while value in then.taken:
+        value = facts.lowest_free(pool_id, value + 1)
+    if value != to_int(then.address):
+        return None
+    return f"the lowest free address of pool {then.pool.name}"
+
+
+# In the order in which they are asked; what none of them tells is `How.NOT_FIRST`.
+_FINDERS: Final[dict[How, Callable[[_Then], str | None]]] = {
+    How.SUPERSEDED: _superseded,
+    How.ASKED_FOR: _asked_for,
+    How.OWN_RESERVATION: _own_reservation,
+    How.OVERDUE: _overdue,
+    How.RESTED_LONGEST: _rested_longest,
+    How.LOWEST_FREE: _lowest_free,
+}
 
 
 def _before_in_commit(stream: Stream, grant: Grant) -> list[Address]:

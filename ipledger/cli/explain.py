@@ -50,10 +50,11 @@ class AskedOf(TypedDict):
               help="With --owner: what this pool would give; repeatable.")  # fmt: skip
 @click.option("--at", metavar="POSITION|TIME", help="As it was then [now].")
 def explain(settings: Settings, /, address: str | None, **asked: Unpack[AskedOf]) -> None:
-    """Tell why ADDRESS is or is not given out: every rule that speaks about it, and the verdict.
+    """Tell why an address is given out, or why not.
 
-    With --owner: what an owner holds, by which command, and how each address was chosen; or why
-    it would get nothing, pool by pool. Exit code 0 whenever the question was answered.
+    Every rule that speaks about ADDRESS, and the verdict. With --owner: what an owner holds, by
+    which command, and how each address was chosen; or why it would get nothing, pool by pool.
+    Exit code 0 whenever the question was answered.
     """
     context = click.get_current_context()
     if (address is None) == (asked["owner"] is None):

@@ -86,7 +86,7 @@ def _lowest() -> tuple[TestLedger, Lease]:
     return ledger, ledger.grant("a")[0]
 
 
-def _not_lowest() -> tuple[TestLedger, Lease]:
+def _not_first() -> tuple[TestLedger, Lease]:
     # Which pools were named beside it is not known, so the request cannot be put together.
     ledger = make()
     return ledger, ledger.grant("one,a", ips=["10.0.0.3"])[0]
@@ -99,7 +99,7 @@ SCENARIOS: Final[dict[How, Scenario]] = {
     How.OVERDUE: Scenario(_overdue, "lease 4 on it was past its time"),
     How.RESTED_LONGEST: Scenario(_rested, "the longest idle"),
     How.LOWEST_FREE: Scenario(_lowest, "the lowest free address of pool a"),
-    How.NOT_LOWEST: Scenario(_not_lowest, "free, not the lowest"),
+    How.NOT_FIRST: Scenario(_not_first, "free, not the first"),
 }
 # What no command of this release writes is told of an event made by hand.
 BY_HAND: Final = {How.IMPORTED}
