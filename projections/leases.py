@@ -139,6 +139,10 @@ class Leases:
         """The conflict that was reported on an active lease."""
         return self._reports.get(lease_id)
 
+    def reported(self) -> Iterator[tuple[Lease, Report]]:
+        """The active leases on which a conflict was reported, with the report."""
+        return ((Lease._make(self._by_id[lease]), r) for lease, r in self._reports.items())
+
     def last_end_ms(self, address: Address) -> int:
         """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
         return self._last_end_ms.get(address, 0)
