@@ -210,10 +210,10 @@ class Claim(NamedTuple):
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
 # Members that a command has got since: left out of its hash while none of them is used, so that
 # a command that an older release has committed is still known.
-_ADDED: Final = {Allocate: Allocate._fields.index("prefix_length")}
-_ADDED_DEFAULTS: Final = {
-    cls: tuple(cls._field_defaults[name] for name in cls._fields[first:])
-    for cls, first in _ADDED.items()
+_ADDED: Final[dict[type[Any], int]] = {Allocate: Allocate._fields.index("prefix_length")}
+_ADDED_DEFAULTS: Final[dict[type[Any], tuple[Any, ...]]] = {
+    kind: tuple(kind._field_defaults[name] for name in kind._fields[first:])
+    for kind, first in _ADDED.items()
 }
 
 

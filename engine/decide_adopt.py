@@ -153,7 +153,7 @@ def _kept_from(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> Refusal
     if rests_until_ms > now_ms:
         message = f"{text} rests for {(rests_until_ms - now_ms) / 1_000:.0f} s more"
         return Refusal("conflict", message, "import it again then", "ip")
-    ended_ms = facts.last_end_ms(lease.address)
+    ended_ms, _ = facts.last_tenure(lease.address) or (0, None)
     if lease.effective_at_ms is not None and lease.effective_at_ms < ended_ms:
         early_s = (ended_ms - lease.effective_at_ms) / 1_000
         message = f"{text} was held by somebody else here until {early_s:.3f} s after it began"

@@ -185,8 +185,11 @@ class Facts(Protocol):
     def conflict_on(self, lease_id: int) -> Report | None:
         """The conflict that was reported on an active lease."""
 
-    def last_end_ms(self, address: Address) -> int:
-        """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
+    def last_tenure(self, address: Address) -> tuple[int, int] | None:
+        """Of an address that nobody holds: when its last tenure ended in effect, and its lease.
+
+        None if nobody ever held it.
+        """
 
     def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:
         """The active leases of a pool that are past their time, the longest overdue first."""

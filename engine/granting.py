@@ -269,7 +269,10 @@ def _own_address(granting: Granting, pool: Pool) -> int | None:
 def _was_held_then(granting: Granting, address: Address) -> bool:
     """Whether somebody held `address` at the time since when the grant shall have been true."""
     effective_at_ms = granting.command.effective_at_ms
-    return effective_at_ms is not None and effective_at_ms < granting.facts.last_end_ms(address)
+    if effective_at_ms is None:
+        return False
+    last = granting.facts.last_tenure(address)
+    return last is not None and effective_at_ms < last[0]
 
 
 def _exhausted(

@@ -23,7 +23,7 @@ from projections.pages import (
     masks_of,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The members of an event, a sealed part or a lease, named or plain: a replay folds millions.
 Fields = tuple[Any, ...]
@@ -79,8 +79,9 @@ class Leases:
         self._due: dict[int, Due] = {}  # by pool
         self._due_parts: dict[int, int] = {}  # by pool: in how many parts it was kept
         self._reports: dict[int, Report] = {}
-        # Of addresses that nobody holds now: a late report must not begin before it.
-        self._last_end_ms: MutableMapping[Address, int] = {}
+        # Of addresses that nobody holds now: until when in effect they were held last, and by
+        # which lease. A late report must not begin before it; that lease may be taken over from.
+        self._last_tenure: MutableMapping[Address, tuple[int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -140,9 +141,9 @@ class Leases:
         """The conflict that was reported on an active lease."""
         return self._reports.get(lease_id)
 
-    def last_end_ms(self, address: Address) -> int:
-        """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
-        return self._last_end_ms.get(address, 0)
+    def last_tenure(self, address: Address) -> tuple[int, int] | None:
+        """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
+        return self._last_tenure.get(address)
 
     def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
         """The active leases of a pool that hold one of `addresses`."""
@@ -170,7 +171,7 @@ class Leases:
         else:
             self._by_owner[owner] = (*present, position)
         self._in_pool[pool_id] = self._in_pool.get(pool_id, 0) + 1
-        self._last_end_ms.pop(address, None)
+        self._last_tenure.pop(address, None)
         if lease[_EXPIRES_AT_MS] is not None:
             self._await_end(pool_id, position, lease[_EXPIRES_AT_MS])
 
@@ -213,7 +214,7 @@ class Leases:
         del self._by_address[address]
         if self._reports:
             self._reports.pop(lease_id, None)
-        self._last_end_ms[address] = ended_at_ms
+        self._last_tenure[address] = (ended_at_ms, lease_id)
         present = self._by_owner[owner]
         if isinstance(present, int):
             del self._by_owner[owner]
@@ -240,7 +241,7 @@ class Leases:
             "by_id": keep_table(sink, "lease", self._by_id),
             "by_address": keep_table(sink, "address", self._by_address),
             "by_owner": keep_table(sink, "owner", self._by_owner),
-            "last_end": keep_table(sink, "last_end", self._last_end_ms),
+            "last_tenure": keep_table(sink, "last_tenure", self._last_tenure),
             "ended": keep_table(sink, "ended", masks),
             "in_pool": tuple(self._in_pool.items()),
             "due": tuple(self._due_parts.items()),
@@ -269,7 +270,7 @@ class Leases:
         self._by_id = dict(sorted(self._by_id.items()))
         self._by_address = dict(self._by_address)
         self._by_owner = dict(self._by_owner)
-        self._last_end_ms = dict(self._last_end_ms)
+        self._last_tenure = dict(self._last_tenure)
         assert isinstance(self._ended, PagedBits), "all tables are kept alike"
         self._ended = BitMap64(self._ended)
         for due in self._due.values():
@@ -290,7 +291,7 @@ class Leases:
         leases._by_id = Paged(source, "lease", *told["by_id"])
         leases._by_address = Paged(source, "address", *told["by_address"])
         leases._by_owner = Paged(source, "owner", *told["by_owner"])
-        leases._last_end_ms = Paged(source, "last_end", *told["last_end"])
+        leases._last_tenure = Paged(source, "last_tenure", *told["last_tenure"])
         leases._ended = PagedBits(Paged(source, "ended", *told["ended"]))
         leases._in_pool = dict(told["in_pool"])
         leases._due_parts = dict(told["due"])

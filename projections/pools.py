@@ -13,14 +13,14 @@ from engine.errors import ContradictoryEvent
 from engine.events import PoolCreated, PoolDeleted, PoolUpdated
 from engine.facts import Counts, Pool
 from engine.model import PoolSpec
-from projections.cooling import Cooling
+from projections.cooling import Cooling, Resting
 from projections.free_set import FreeSet
 from projections.pages import PageSink, PageSource
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 from projections.unpack import unpack_pool
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Entry:
@@ -73,10 +73,10 @@ class _Entry:
         assert self._wake is not None, "a pool that was not kept never sleeps"
         self._free, self._cooling = self._wake(self.pool)
 
-    def rest(self, value: int, ready_ms: int) -> None:
+    def rest(self, resting: Resting) -> None:
         """Let an address rest."""
-        self.cooling.add(value, ready_ms)
-        self.ready_ms = min(self.ready_ms, ready_ms)
+        self.cooling.add(resting)
+        self.ready_ms = min(self.ready_ms, resting.ready_ms)
 
     def take_rested(self, now_ms: int) -> None:
         """Return what has rested by `now_ms` to the free ones."""
@@ -95,8 +95,7 @@ class Pools:
         self._resting: set[int] = set()  # the pools in which anything rests
         # Rest belongs to the address and not to the pool: what rests outside of every pool, with
         # its family, goes to the pool that takes it in.
-        self._just_ended: tuple[int, bytes] | None = None
-        self._homeless: dict[tuple[Family, int], int] = {}
+        self._homeless: dict[tuple[Family, int], Resting] = {}
         self._by_name: dict[str, _Entry] = {}
         self._by_id: dict[int, _Entry] = {}
 
@@ -178,7 +177,7 @@ class Pools:
                 entry.take_rested(now_ms)
                 if not entry.cooling:
                     self._resting.discard(pool_id)
-        for key in [key for key, ready_ms in self._homeless.items() if ready_ms <= now_ms]:
+        for key in [key for key, each in self._homeless.items() if each.ready_ms <= now_ms]:
             del self._homeless[key]
 
     def _settle(self, entry: _Entry) -> None:
@@ -189,10 +188,10 @@ class Pools:
             if resting.value not in pool.effective:
                 entry.cooling.remove(resting.value)
                 entry.free.give_back(resting.value)
-                self._homeless[family, resting.value] = resting.ready_ms
+                self._homeless[family, resting.value] = resting
         for key in [k for k in self._homeless if k[0] == family and k[1] in pool.effective]:
             entry.free.take(key[1])
-            entry.rest(key[1], self._homeless.pop(key))
+            entry.rest(self._homeless.pop(key))
         if entry.cooling:
             self._resting.add(pool.pool_id)
 
@@ -232,7 +231,7 @@ class Pools:
     def take(self, event: tuple[Any, ...]) -> None:
         """Fold a grant: the members of a `LeaseGranted`.
 
-        The new incarnation of an owner need not wait for its address to rest.
+        Its last holder, whose lease the grant takes over from, need not wait for it to rest.
         """
         pool_id, address, prefix_length, _, _, _, supersedes, *_ = event
         entry = self._by_id[pool_id]
@@ -258,15 +257,15 @@ class Pools:
         if prefix_length != entry.bits:
             message = f"{text}/{prefix_length} is a block; format level 1 grants none"
             raise ContradictoryEvent(message)
-        if supersedes is not None and self._just_ended == (supersedes, address):
-            if value in entry.cooling:
-                entry.cooling.remove(value)  # and it is still marked as taken
-                return
-        elif value in entry.cooling:
+        rests_from = entry.cooling.lease_id(value)
+        if rests_from is not None and rests_from != supersedes:
             raise ContradictoryEvent(f"{text} is granted while it rests")
         if value in self._quarantines.closed(pool.spec.family):
             raise ContradictoryEvent(f"{text} is granted while it is quarantined")
-        entry.free.take(value)
+        if rests_from is not None:
+            entry.cooling.remove(value)  # and it is still marked as taken
+        else:
+            entry.free.take(value)
 
     def give_back(
         self, event: tuple[Any, ...], leases_left: int, ended_at_ms: int, now_ms: int
@@ -277,11 +276,10 @@ class Pools:
         """
         lease_id, pool_id, address, *_ = event
         entry = self._by_id[pool_id]
-        self._just_ended = (lease_id, address)
         value = int.from_bytes(address)
         ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
         if ready_ms > now_ms:
-            entry.rest(value, ready_ms)  # and stays taken meanwhile
+            entry.rest(Resting(ready_ms, value, lease_id))  # and stays taken meanwhile
             self._resting.add(pool_id)
         else:
             entry.free.give_back(value)
@@ -293,7 +291,7 @@ class Pools:
             del self._by_name[entry.pool.name], self._by_id[entry.pool.pool_id]
             self._resting.discard(entry.pool.pool_id)
             for resting in entry.cooling.all():
-                self._homeless[entry.pool.spec.family, resting.value] = resting.ready_ms
+                self._homeless[entry.pool.spec.family, resting.value] = resting
 
     # --- being kept in pages ---
 
@@ -304,7 +302,7 @@ class Pools:
             pool = entry.pool
             if not entry.asleep:
                 free = self.free(pool_id)  # laid out for what is reserved now
-                resting = tuple((at, _packed(value)) for at, value in entry.cooling.all())
+                resting = tuple(map(_packed, entry.cooling.all()))
                 sink.put("pool", pool_id, (free.chunks(), resting))
             ready_ms = None if entry.ready_ms == inf else entry.ready_ms
             event = tuple(pool_event(pool.name, pool.spec))
@@ -312,10 +310,8 @@ class Pools:
         return {
             "pools": tuple(rows),
             "resting": tuple(self._resting),
-            "just_ended": self._just_ended,
             "homeless": tuple(
-                (family, _packed(value), ready_ms)
-                for (family, value), ready_ms in self._homeless.items()
+                (family, *_packed(each)) for (family, _), each in self._homeless.items()
             ),
         }
 
@@ -342,7 +338,7 @@ class Pools:
             subnet_first = spec.subnet.first
             free = FreeSet(subnet_first, spec.family, pool.effective, closed)
             free.take_chunks(chunks)
-            return free, Cooling.of((at, int.from_bytes(value)) for at, value in resting)
+            return free, Cooling.of(_unpacked(*each) for each in resting)
 
         for pool_id, terminating, ready_ms, fields, labels in told["pools"]:
             event = PoolCreated(*fields)
@@ -352,17 +348,19 @@ class Pools:
             entry.ready_ms = inf if ready_ms is None else ready_ms
             pools._by_name[pool.name] = pools._by_id[pool_id] = entry
         pools._resting = set(told["resting"])
-        pools._just_ended = told["just_ended"]
-        pools._homeless = {
-            (family, int.from_bytes(value)): ready_ms
-            for family, value, ready_ms in told["homeless"]
-        }
+        for family, *packed in told["homeless"]:
+            each = _unpacked(*packed)
+            pools._homeless[family, each.value] = each
         return pools
 
 
-def _packed(value: int) -> bytes:
-    """An address of either family as a page can hold it: msgpack's numbers end at 64 bits."""
-    return value.to_bytes(16)
+def _packed(resting: Resting) -> tuple[int, bytes, int]:
+    """What rests as a page can hold it: msgpack's numbers end at 64 bits."""
+    return resting.ready_ms, resting.value.to_bytes(16), resting.lease_id
+
+
+def _unpacked(ready_ms: int, value: bytes, lease_id: int) -> Resting:
+    return Resting(ready_ms, int.from_bytes(value), lease_id)
 
 
 def _checked(name: str, spec: PoolSpec) -> PoolSpec:

@@ -23,7 +23,7 @@ from projections.pools import Pools
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _OVERDUE_MAX: Final = 512  # no decision needs more of one pool at once
 
 
@@ -222,9 +222,9 @@ class LedgerState:
         """The conflict that was reported on an active lease."""
         return self.lease_table.report_on(lease_id)
 
-    def last_end_ms(self, address: Address) -> int:
-        """When the last tenure of an address that nobody holds ended in effect; 0 if none did."""
-        return self.lease_table.last_end_ms(address)
+    def last_tenure(self, address: Address) -> tuple[int, int] | None:
+        """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
+        return self.lease_table.last_tenure(address)
 
     def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:
         """The active leases of a pool that are past their time, the longest overdue first."""

@@ -8,11 +8,12 @@ from engine import events as ev
 from engine import ranges as arithmetic
 from engine.entry import Record
 from engine.model import ENDINGS
-from replay.audit.world import Lease, Pool, Report, World, text_of
+from replay.audit.world import LastTenure, Lease, Pool, Report, World, text_of
 
 _EXPIRED: Final = ENDINGS.index("expired")
 _SUPERSEDED: Final = ENDINGS.index("superseded")
 _IMPORTS_LEVEL: Final = 2  # from here on leases may come from elsewhere
+_TAKES_OVER_LEVEL: Final = 2  # since when a lease may take over from one that had ended before
 
 
 def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
@@ -24,7 +25,7 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
     if event.prefix_length != len(address) * 8:
         says = f"{text_of(address)}/{event.prefix_length} is granted, a block: level 1 knows none"
         world.breach("level", position, says)
-    if event.source is not None and world.level < _IMPORTS_LEVEL:
+    if event.source is not None and 0 < world.level < _IMPORTS_LEVEL:
         says = f"{text_of(address)} is granted with a source: level 1 knows no imported leases"
         world.breach("level", position, says)
     value, width = int.from_bytes(address), len(address)
@@ -32,8 +33,8 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
     if (aside := world.aside[width].at(value)) is not None:
         says = f"{text_of(address)} is granted while it is quarantined"
         world.breach("quarantined", position, says, aside)
-    successor_of = _supersedes(world, record, event)
-    _rested(world, record, address, successor_of)
+    takes_over = _supersedes(world, record, event)
+    _rested(world, record, address, takes_over=takes_over)
     pool = world.pools.get(event.pool_id)
     if pool is None:
         if not world.is_unseen(event.pool_id):
@@ -65,11 +66,11 @@ def _holders(world: World, record: Record, address: bytes, began_ms: int) -> Non
         world.breach("one-holder", record.position, says, present)
         _forget(world, held)  # the later one is who is found at the address
         return
-    ended_ms, ended_at = world.last_tenure.get(address, (0, 0))
-    if began_ms < ended_ms:
-        early_ms = ended_ms - began_ms
+    last = world.last_tenure.get(address)
+    if last is not None and began_ms < last.ended_ms:
+        early_ms = last.ended_ms - began_ms
         says = f"{text_of(address)} is granted from {early_ms} ms before the last tenure ended"
-        world.breach("one-tenure", record.position, says, ended_at)
+        world.breach("one-tenure", record.position, says, last.position)
 
 
 def _reserved(world: World, record: Record, value: int, width: int) -> None:
@@ -83,16 +84,21 @@ def _reserved(world: World, record: Record, value: int, width: int) -> None:
             return
 
 
-def _supersedes(world: World, record: Record, event: ev.LeaseGranted) -> Lease | None:
-    """The lease that the grant takes over from, if it says so and may."""
+def _supersedes(world: World, record: Record, event: ev.LeaseGranted) -> bool:
+    """Whether the grant takes over the very address of a lease that it says it may."""
     if event.supersedes is None:
-        return None
+        return False
     before = world.commit.superseded.get(event.supersedes)
     if before is None:
+        last = world.last_tenure.get(event.address)
+        if world.level >= _TAKES_OVER_LEVEL and last is not None and (
+            last[2:] == (event.supersedes, record.sealed.owner, event.interface)
+        ):  # fmt: skip
+            return True  # its last holder has it again
         if not world.is_unseen(event.supersedes):
             says = f"it supersedes lease {event.supersedes}, which this commit did not end so"
             world.breach("supersede", record.position, says, event.supersedes)
-        return None
+        return False
     if event.supersedes in world.commit.successors:
         says = f"lease {event.supersedes} is superseded a second time"
         world.breach("supersede", record.position, says, event.supersedes)
@@ -104,14 +110,14 @@ def _supersedes(world: World, record: Record, event: ev.LeaseGranted) -> Lease |
     elif sealed.uid is None or sealed.uid == before.uid:
         says = f"lease {event.supersedes} is superseded by the same incarnation of its owner"
         world.breach("supersede", record.position, says, event.supersedes)
-    return before
+    return before.address == event.address
 
 
-def _rested(world: World, record: Record, address: bytes, before: Lease | None) -> None:
+def _rested(world: World, record: Record, address: bytes, *, takes_over: bool) -> None:
     until_ms = world.rests_until_ms.pop(address, 0)
-    if until_ms <= record.ms or (before is not None and before.address == address):
+    if until_ms <= record.ms or takes_over:
         return
-    _, ended_at = world.last_tenure[address]
+    ended_at = world.last_tenure[address].position
     says = f"{text_of(address)} is granted while it rests for {until_ms - record.ms} ms more"
     world.breach("cooling", record.position, says, ended_at)
 
@@ -205,7 +211,9 @@ def ended(world: World, record: Record, event: ev.LeaseEnded) -> None:
     if pool is not None:
         world.rest(lease.address, ended_ms + pool.event.cooldown_s * 1_000)
     _forget(world, lease)
-    world.last_tenure[lease.address] = (ended_ms, record.position)
+    world.last_tenure[lease.address] = LastTenure(
+        ended_ms, record.position, lease.lease_id, lease.owner, lease.interface
+    )
 
 
 def _forget(world: World, lease: Lease) -> None:

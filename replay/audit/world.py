@@ -174,6 +174,16 @@ class Quarantine(NamedTuple):
     ends_ms: int | None
 
 
+class LastTenure(NamedTuple):
+    """How the last tenure of an address ended: when in effect, at which position, and whose."""
+
+    ended_ms: int
+    position: int
+    lease_id: int
+    owner: str | None
+    interface: str
+
+
 class InCommit:
     """What matters only until the commit that is being read is whole."""
 
@@ -211,8 +221,8 @@ class World:
         self._leases: dict[int, tuple[Any, ...]] = {}
         self.holders: dict[bytes, int] = {}
         self.ended = BitMap64()
-        # Until when, in effect, an address was held last, and the position of that end.
-        self.last_tenure: dict[bytes, tuple[int, int]] = {}
+        # Who held an address last, and until when in effect.
+        self.last_tenure: dict[bytes, LastTenure] = {}
         self.rests_until_ms: dict[bytes, int] = {}
         self._rests_pruned = _PRUNE_LEAST
         self.reports: dict[int, Report] = {}

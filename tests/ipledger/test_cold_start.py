@@ -222,7 +222,7 @@ def _lowest(machine: Machine) -> str:
 def test_a_lost_page_is_answered_anew_after_the_commit(machine: Machine) -> None:
     """The page is missed when the commit is folded: what stands is found, and lands once."""
     with sqlite3.connect(machine.files[0]) as connection:
-        connection.execute("DELETE FROM page WHERE tbl IN ('owner', 'last_end')")
+        connection.execute("DELETE FROM page WHERE tbl IN ('owner', 'last_tenure')")
     connection.close()
     machine.ledger.refresh()
     before = machine.ledger.state.position
