@@ -40,11 +40,13 @@ def content_digest(facts: Facts) -> str:
     names: dict[int, str] = {}
     for pool in sorted(facts.pools(), key=lambda pool: pool.name):
         names[pool.pool_id] = pool.name
-        put("pool", pool.terminating, *pool_event(pool.name, pool.spec), pool.spec.labels)
+        # One that is terminating gives out nothing, as one that is disabled: an export says so.
+        spec = pool.spec._replace(disabled=pool.spec.disabled or pool.terminating)
+        put("pool", *pool_event(pool.name, spec), spec.labels)
     for held in sorted(facts.reservations(), key=lambda held: held.name):
-        spec = held.spec
-        event = reservation_event(held.name, spec)
-        put("reservation", *event, spec.owner, spec.reason, spec.labels)
+        kept = held.spec
+        event = reservation_event(held.name, kept)
+        put("reservation", *event, kept.owner, kept.reason, kept.labels)
     for lease in sorted(facts.leases(), key=_place):
         put("lease", names[lease.pool_id], *lease[2:9], term_began_ms(lease), lease.ttl_s)
     return hasher.hexdigest()

@@ -145,6 +145,10 @@ class Leases:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
         return self._last_tenure.get(address)
 
+    def reported(self) -> Iterator[tuple[Lease, Report]]:
+        """The active leases on which a conflict was reported, with the report."""
+        return ((Lease._make(self._by_id[lease]), r) for lease, r in self._reports.items())
+
     def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
         """The active leases of a pool that hold one of `addresses`."""
         for address in addresses:
