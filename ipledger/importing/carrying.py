@@ -34,6 +34,9 @@ class Claims(NamedTuple):
     reason: str | None = None
 
 
+_NOBODY: Final = Claims()
+
+
 class Imported(NamedTuple):
     """What an import has written; ``refused`` are those that became so while it went on."""
 
@@ -45,7 +48,7 @@ def carry_out(
     ledger: Ledger,
     plan: Plan,
     source: str,
-    claims: Claims = Claims(),
+    claims: Claims = _NOBODY,
     on_progress: Callable[[int], None] = lambda _leases: None,
 ) -> Imported:
     """Write what the plan says is missing; `on_progress` is told how many leases are done.
