@@ -36,6 +36,7 @@ VERBS = {
     "free": "ipledger.cli.views:free",
     "get": "ipledger.cli.views:get",
     "history": "ipledger.cli.history:history",
+    "import": "ipledger.cli.importing:import_",
     "mirror": "ipledger.cli.mirror:mirror",
     "quarantine": "ipledger.cli.time:quarantine",
     "release": "ipledger.cli.leases:release",

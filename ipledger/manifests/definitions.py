@@ -171,7 +171,7 @@ def _warn_of_leases(status: Fields, warnings: list[str]) -> None:
     if not isinstance(leases, dict):
         warnings.append(
             "status.allocatedIPs cannot be read: ADDRESSES MAY BE IN USE ELSEWHERE, and this "
-            "ledger would give them out again. Reserve those that are"
+            "ledger would give them out again. `ipledger import` takes them over"
         )
     elif leases:
         first = [shown(address) for address in list(leases)[:_SHOWN_ADDRESSES]]
@@ -180,5 +180,5 @@ def _warn_of_leases(status: Fields, warnings: list[str]) -> None:
         warnings.append(
             f"{number} IN USE ELSEWHERE, says status.allocatedIPs: {', '.join(first)}{more}. "
             "This ledger does not know those leases and would give the addresses out again. "
-            "Reserve them first"
+            "`ipledger import` takes pools and leases over"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from engine.commands import PutPool, PutReservation
@@ -58,6 +58,7 @@ _LISTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "List": (_CORE, {}),
     "SpiderIPPoolList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderIPPool"}),
     "SpiderReservedIPList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderReservedIP"}),
+    "SpiderEndpointList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderEndpoint"}),
 }
 _API_VERSIONS: Final = {
     **{kind: known[0] for kind, known in (*_READERS.items(), *_LISTS.items())},
@@ -88,11 +89,16 @@ def parse(sources: Sequence[Source]) -> Parsed:
         InvalidInput: naming file, document, object and field; or line and column, where the text
             is not even YAML.
     """
+    return parse_placed(_manifests(sources))
+
+
+def parse_placed(placed: Iterable[tuple[str, object]]) -> Parsed:
+    """Read manifests that are data already, each with its place; as `parse`."""
     found: dict[type, list[Any]] = defaultdict(list)
     objects: list[PutPool | PutReservation] = []  # of both kinds, in the order of the files
     warnings: list[str] = []
     defined: dict[tuple[type, str], str] = {}
-    for place, data in _manifests(sources):
+    for place, data in placed:
         read, where = _read(place, data, warnings)
         found[type(read)].append(read)
         if isinstance(read, Workload):
@@ -119,12 +125,20 @@ def _manifests(sources: Sequence[Source]) -> Iterator[tuple[str, object]]:
         if all(data is None for data in documents):
             raise InvalidInput(f"{name}: it holds no manifest", "it is empty, or only comments")
         for number, data in enumerate(documents, 1):
-            place = f"{name}, document {number}"
-            kind = data.get("kind") if isinstance(data, dict) else None
-            if isinstance(kind, str) and kind in _LISTS:
-                yield from _items(place, kind, Fields(data))
-            elif data is not None:
-                yield place, data
+            yield from manifests_of(f"{name}, document {number}", data)
+
+
+def manifests_of(place: str, data: object) -> Iterator[tuple[str, object]]:
+    """What a document holds: the items of a list, each with its place, or itself; or nothing.
+
+    Raises:
+        InvalidInput: it is no list that we know.
+    """
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if isinstance(kind, str) and kind in _LISTS:
+        yield from _items(place, kind, Fields(data))
+    elif data is not None:
+        yield place, data
 
 
 def _items(place: str, kind: str, listed: Fields) -> Iterator[tuple[str, object]]:
