@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from engine.facts import Lease
     from ipledger.ledger import Ledger
     from ipledger.manifests import Parsed, Workload
-    from ipledger.operation import Applied
 
 Item = dict[str, str | None]
 
@@ -74,7 +73,8 @@ def apply(settings: Settings, *, paths: tuple[str, ...], dry_run: bool) -> None:
     """Create or change what manifests define, all or nothing.
 
     Manifests are those of Spiderpool, as they are, or our own kinds, as `export` writes them. A
-    Space says which space they are of: it is made, or raised to a format level, if need be.
+    Space says which space they are of: it is made, or raised to a format level, if need be. Leases
+    and quarantines follow in commits of their own; nothing is written if one of them cannot be.
     """
     parsed = read_files(paths)
     if parsed.workloads:
@@ -82,27 +82,23 @@ def apply(settings: Settings, *, paths: tuple[str, ...], dry_run: bool) -> None:
         message = f"{first.kind} {first.name} is not applied: it asks for addresses"
         raise InvalidInput(message, "use `ipledger allocate -f` for it")
     from ipledger import operations
-    from ipledger.cli.applying import check_space, put_space, refuse_held
+    from ipledger.cli.applying import apply_stated, check_space, held_items
 
-    refuse_held(parsed, "applied")
     level = check_space(parsed.spaces, settings.space)
-    # Manifests may say no more than which space it is.
-    has_objects = bool(parsed.objects) or level is None
-    operation = operations.apply(*parsed.objects, **settings.claims()) if has_objects else None
     with settings.open() as ledger:
-        applied: list[Applied] = []
-        if level is not None:
-            if operation is not None:
-                ledger.preview(operation)  # what is refused leaves the space as it is, too
-            applied.append(put_space(ledger, level, dry_run=dry_run))
-        if operation is not None:
-            done = ledger.preview(operation) if dry_run else ledger.run(operation)
-            applied += done
+        held: list[Item] = []
+        if level is not None or parsed.leases or parsed.quarantines:
+            applied, plan = apply_stated(ledger, parsed, settings, level, dry_run=dry_run)
+            held = held_items(plan)
+        else:
+            operation = operations.apply(*parsed.objects, **settings.claims())
+            applied = ledger.preview(operation) if dry_run else ledger.run(operation)
         items: list[Item] = [
             {"kind": kind, "name": name, "result": did,
              "detail": None if dry_run else _impact(ledger, kind, name, did)}
             for kind, name, did in applied
         ]  # fmt: skip
+        items += held
         position = ledger.position
     if dry_run:
         click.echo("dry run: nothing was changed", err=True)
@@ -214,7 +210,7 @@ def _defined(paths: tuple[str, ...]) -> tuple[list[Target], Sequence[Workload]]:
     from ipledger.cli.applying import refuse_held
 
     parsed = read_files(paths)
-    refuse_held(parsed, "deleted")
+    refuse_held(parsed)
     for stated in parsed.spaces:
         click.echo(f"warning: space {stated.name} itself is not deleted", err=True)
     targets = [
