@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.addresses import RangeSet
@@ -112,6 +112,18 @@ def _step(ledger: TestLedger, what: str, who: Any, ttl_s: int | None, labels: La
 
 @settings(max_examples=60)
 @given(st.lists(_STEPS, max_size=12))
+@example(
+    [
+        ("grant", "a", 100, ()),
+        ("wait", 1_234, None, ()),
+        ("renew", 0, 200, ()),
+        ("grant", "b", None, (("k", "v"),)),
+        ("aside", 2, 90, ()),
+        ("aside", 6, 60, ()),
+        ("reserve", 1, None, ()),
+        ("wait", 7, None, ()),
+    ]
+)
 def test_the_whole_is_the_same(steps: list[tuple[str, Any, int | None, Labels]]) -> None:
     """Whatever has happened: leases with the same ends, the same set aside and reported."""
     ledger = TestLedger()
@@ -126,9 +138,14 @@ def test_the_whole_is_the_same(steps: list[tuple[str, Any, int | None, Labels]])
     def ends(facts: Facts) -> dict[str, tuple[str, int | None]]:
         return {lease.text: (lease.owner, lease.expires_at_ms) for lease in facts.leases()}
 
+    def reports(facts: Facts) -> dict[str, tuple[int | None, str | None] | None]:
+        found = {lease.text: facts.conflict_on(lease.lease_id) for lease in facts.leases()}
+        return {text: report and report[1:] for text, report in found.items()}
+
     assert ends(other.state) == ends(ledger.state)
     assert content_digest(other.state) == content_digest(ledger.state)
     assert other.state.quarantined(4) == ledger.state.quarantined(4)
+    assert reports(other.state) == reports(ledger.state)
 
 
 def test_a_terminating_pool_is_one_that_is_disabled() -> None:
