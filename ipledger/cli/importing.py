@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FORMATS = ("spiderpool", "kea4", "kea6", "csv", "ipledger")
 _TOLD = 20  # refused leases that the table lists
 _SOURCE_BYTES_MAX = 1 << 30
+_LONG = 10_000_000  # characters that take a while: a second as JSON, several as YAML
 
 
 class _Asked(TypedDict):
@@ -64,6 +65,9 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
 
     source = _source(asked["source"], paths)
     sources = read_sources(paths, _read_stdin, _SOURCE_BYTES_MAX)
+    size = sum(len(text) for _, text in sources)
+    if size > _LONG:
+        click.echo(f"ipledger: reading {size / 1e6:.0f} MB", err=True)
     with settings.open() as ledger:
         ledger.refresh()
         now_ms = ledger.writer.server_now_ms()
