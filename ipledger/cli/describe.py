@@ -97,6 +97,7 @@ def _space(space: Item) -> Lines:
     yield "id", space["space_id"]
     yield "position", space["position"]
     yield "generation", space["generation"]
+    yield "level", space["level"]
     yield "trouble", space["trouble"] or "none"
 
 

@@ -24,7 +24,7 @@ from ipledger.manifests.fields import Fields, inside, shown
 from ipledger.manifests.json_text import read_json
 from ipledger.manifests.parsing import manifests_of, parse_placed
 from ipledger.manifests.sources import Source
-from ipledger.manifests.stated import StatedLease
+from ipledger.manifests.stated import StatedLease, StatedQuarantine
 from ipledger.times import parse_time
 
 _VALUES_MAX: Final = 40_000_000
@@ -75,13 +75,10 @@ def read_objects(sources: Sequence[Source], cluster: str | None = None) -> Found
     leases = [*_from_pools(pools, endpoints, cluster, once)]
     warnings = [*parsed.warnings, *_unrecorded(leases, endpoints)]
     for stated in parsed.leases:
-        own = _own(stated, cluster)
+        own = own_lease(stated, cluster)
         once.check(own.where, own.lease)
         leases.append(own)
-    aside = tuple(
-        FoundAside(f"Quarantine {q.name}", q.ips, q.reason, q.until_ms, q.for_s)
-        for q in parsed.quarantines
-    )
+    aside = tuple(map(own_quarantine, parsed.quarantines))
     return Found(parsed.objects, tuple(leases), aside, tuple(warnings))
 
 
@@ -247,7 +244,7 @@ def _unrecorded(leases: Sequence[FoundLease], endpoints: dict[str, _Endpoint]) -
 # ------------------------------------------------------------------------------------------- ours
 
 
-def _own(stated: StatedLease, cluster: str | None) -> FoundLease:
+def own_lease(stated: StatedLease, cluster: str | None) -> FoundLease:
     """A lease of an export. Its time counts from when it was last renewed, so that it ends then."""
     since_ms = stated.since_ms
     if stated.expires_at_ms is not None and stated.ttl_s is not None:
@@ -257,3 +254,9 @@ def _own(stated: StatedLease, cluster: str | None) -> FoundLease:
         stated.labels, stated.cluster or cluster, since_ms, stated.ttl_s, stated.pool,
     )  # fmt: skip
     return FoundLease(f"Lease {format_address(stated.address)}", lease)
+
+
+def own_quarantine(stated: StatedQuarantine) -> FoundAside:
+    """A quarantine of an export."""
+    where = f"Quarantine {stated.name}"
+    return FoundAside(where, stated.ips, stated.reason, stated.until_ms, stated.for_s)

@@ -85,7 +85,7 @@ def _pool(spec: Fields, metadata: Metadata, *, own: bool) -> PutPool:
     gateway, ip_version = spec.text("gateway"), spec.integer("ipVersion")
     routes, selectors = _routes(spec), _selectors(spec)
     disabled, default = spec.flag("disable"), spec.flag("default")
-    policy = spec.text("policy") or "lowest"
+    policy = "lowest" if (written := spec.text("policy")) is None else written
     cooldown_s = spec.duration("cooldown", least=0) or 0
     ttl_s, sticky_s = spec.duration("ttl"), spec.duration("sticky")
     with inside("spec."):

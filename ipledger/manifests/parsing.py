@@ -15,6 +15,7 @@ from ipledger.manifests.definitions import (
     read_spider_reservation,
 )
 from ipledger.manifests.fields import Fields, inside, shown
+from ipledger.manifests.json_text import read_json_documents
 from ipledger.manifests.metadata import Metadata, read_metadata, read_name
 from ipledger.manifests.sources import Source
 from ipledger.manifests.stated import (
@@ -113,12 +114,14 @@ def parse_placed(placed: Iterable[tuple[str, object]]) -> Parsed:
 
 def _manifests(sources: Sequence[Source]) -> Iterator[tuple[str, object]]:
     """Every manifest with its place; those of a list one by one."""
-    # Imported here because it brings PyYAML with it.
-    from ipledger.manifests.yaml_text import read_documents
-
     for name, text in sources:
-        with inside(f"{name}: "):
-            documents = read_documents(text)
+        documents = read_json_documents(text)
+        if documents is None:
+            # Imported here because it brings PyYAML with it.
+            from ipledger.manifests.yaml_text import read_documents
+
+            with inside(f"{name}: "):
+                documents = read_documents(text)
         if all(data is None for data in documents):
             raise InvalidInput(f"{name}: it holds no manifest", "it is empty, or only comments")
         for number, data in enumerate(documents, 1):

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from engine.errors import InvalidInput
 
-SOURCE_BYTES_MAX: Final = 16 * 1024 * 1024
-SUFFIXES: Final = (".yaml", ".yml", ".json")
+SOURCE_BYTES_MAX: Final = 64 * 1024 * 1024  # an export of 100,000 leases is half of it
+SUFFIXES: Final = (".yaml", ".yml", ".json", ".jsonl")
 STDIN: Final = "-"
 
 

@@ -97,12 +97,13 @@ def read_lease(document: Fields) -> StatedLease:
     pool = check_name(spec.required_text("pool", "name the pool that it is from"), "spec.pool")
     address, prefix_length = _held(spec)
     owner = check_text(spec.required_text("owner", "say who holds it"), "spec.owner")
+    interface = spec.text("interface")
     ttl_s, since_ms = spec.duration("ttl"), _time(spec, "since")
     if since_ms is None:
         raise InvalidInput("spec.since is missing", _TIME_HINT)
     return StatedLease(
         pool, address, prefix_length, owner,
-        check_interface(spec.text("interface") or DEFAULT_INTERFACE), _text(spec, "uid"),
+        check_interface(DEFAULT_INTERFACE if interface is None else interface), _text(spec, "uid"),
         metadata.labels("labels"), _text(spec, "cluster"), since_ms, ttl_s,
         _end_ms(spec, since_ms, ttl_s), _text(spec, "source"),
     )  # fmt: skip
