@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
-from engine.errors import EXIT_CODES, InvalidInput
+from engine.errors import EXIT_CODES, InvalidInput, Refused
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain, plain_lines, table
 
@@ -79,6 +79,7 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
             click.echo(f"warning: and {len(found.warnings) - _TOLD} more (see -o json)", err=True)
         applied = _definitions(ledger, found.objects)
         plan = make_plan(ledger.state, found, now_ms)
+        _check_level(ledger, plan)
         click.echo(f"ipledger: {_summary(source, form, applied, plan)}", err=True)
         done = None
         if asked["dry_run"]:
@@ -119,6 +120,20 @@ def _definitions(ledger: Ledger, objects: Sequence[Any]) -> tuple[Applied, ...]:
     from ipledger import operations
 
     return ledger.preview(operations.apply(*objects)) if objects else ()
+
+
+def _check_level(ledger: Ledger, plan: Plan) -> None:
+    """Refuse before anything is written what would be refused behind the pools.
+
+    Raises:
+        Refused: the space has a format level that knows no imported leases.
+    """
+    from engine.decide_adopt import ADOPTING_LEVEL
+    from engine.decide_space import needs_level
+
+    refusal = needs_level(ledger.state, ADOPTING_LEVEL, "imported leases")
+    if refusal is not None and (plan.covered or plan.leases):
+        raise Refused(refusal)
 
 
 def _carry_out(ledger: Ledger, plan: Plan, source: str, settings: Settings) -> Imported:
