@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from engine.errors import EXIT_CODES, InvalidInput, Refused
+from engine.names import DEFAULT_SPACE
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain, plain_lines, table
 
 if TYPE_CHECKING:
-    from ipledger.importing import FoundLease, Imported, Plan
+    from ipledger.importing import Found, FoundLease, Imported, Plan
     from ipledger.importing.planning import RefusedLease
     from ipledger.ledger import Ledger
     from ipledger.operation import Applied
@@ -70,6 +71,8 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
         click.echo(f"ipledger: reading {size / 1e6:.0f} MB", err=True)
     with settings.open() as ledger:
         ledger.refresh()
+        if settings.space != DEFAULT_SPACE or not asked["dry_run"]:
+            ledger.ensure_space()  # a typo in its name is told first
         now_ms = ledger.writer.server_now_ms()
         form, found = read_found(sources, asked["form"], now_ms, asked["cluster"])
         del sources
@@ -86,8 +89,7 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
             click.echo("dry run: nothing was changed", err=True)
         else:
             done = _carry_out(ledger, plan, source, settings)
-        data = _answer(ledger, (source, form), applied, plan, done)
-        data["gone"], data["warnings"] = found.gone, list(found.warnings)
+        data = _answer(ledger, (source, form), found, applied, plan, done)
     emit(settings.output, data, _table(data), ("refused",))
     return EXIT_CODES["conflict"] if data["refused"] else 0
 
@@ -163,8 +165,8 @@ def _summary(source: str, form: str, applied: Sequence[Applied], plan: Plan) -> 
 
 
 def _answer(
-    ledger: Ledger, origin: tuple[str, str], applied: Sequence[Applied], plan: Plan,
-    done: Imported | None,
+    ledger: Ledger, origin: tuple[str, str], found: Found, applied: Sequence[Applied],
+    plan: Plan, done: Imported | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The answer in JSON; of a dry run, what would be so."""
     from projections.content import content_digest
@@ -182,6 +184,8 @@ def _answer(
         "past": [_place(entry) for entry in plan.past],
         "refused": [_refused(entry) for entry in (*plan.refused, *late)],
         "quarantined": [text for aside in plan.aside for text in aside.ips.texts()],
+        "gone": found.gone,
+        "warnings": list(found.warnings),
         "content_digest": content_digest(state),
         "position": ledger.position,
     }

@@ -19,14 +19,13 @@ API: Final = "spiderpool.spidernet.io/v2beta1"
 CREATED_MS: Final = 1_793_491_200_000  # 2026-11-01
 
 
-def pool(name: str = "a", **leases: Any) -> dict[str, Any]:
-    """A pool with leases, as `kubectl get -o json` prints it."""
-    allocated = {ip.replace("_", "."): lease for ip, lease in leases.items()}
+def pool(name: str = "a", leases: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A pool with leases by address, as `kubectl get -o json` prints it."""
     return {
         "apiVersion": API, "kind": "SpiderIPPool",
         "metadata": {"name": name, "managedFields": [], "uid": "x"},
         "spec": {"subnet": "10.0.0.0/24", "ips": ["10.0.0.1-10.0.0.99"]},
-        "status": {"allocatedIPs": json.dumps(allocated), "totalIPCount": 99},
+        "status": {"allocatedIPs": json.dumps(leases or {}), "totalIPCount": 99},
     }  # fmt: skip
 
 
@@ -67,7 +66,7 @@ def test_a_pool_says_who_holds_what() -> None:
     """Owner, uid and labels as `allocate -f` makes them; what else is said is passed over."""
     reserved = {"apiVersion": API, "kind": "SpiderReservedIP", "metadata": {"name": "r"},
                 "spec": {"ips": ["10.0.0.9"]}}  # fmt: skip
-    found = read(pool(**{"10_0_0_5": pod(interface="net9", node="old")}), reserved)
+    found = read(pool(leases={"10.0.0.5": pod(interface="net9", node="old")}), reserved)
     assert [type(one) for one in found.objects] == [PutPool, PutReservation]
     assert not found.warnings
     (entry,) = found.leases
@@ -81,7 +80,7 @@ def test_a_pool_says_who_holds_what() -> None:
 
 def test_an_endpoint_adds_what_it_knows() -> None:
     """Interface, node, and since when; a cluster goes before the Pod's name."""
-    found = read(pool(**{"10_0_0_5": pod()}), endpoint(), cluster="c1")
+    found = read(pool(leases={"10.0.0.5": pod()}), endpoint(), cluster="c1")
     lease = found.leases[0].lease
     assert (lease.owner, lease.cluster, lease.interface) == ("c1/ns/web-0", "c1", "net1")
     assert lease.labels == (("namespace", "ns"), ("node", "n7"))
@@ -91,7 +90,7 @@ def test_an_endpoint_adds_what_it_knows() -> None:
 @pytest.mark.parametrize("other", [{"uid": "u1"}, {"kind": "StatefulSet"}])
 def test_since_when_is_said_only_if_it_is_known(other: dict[str, str]) -> None:
     """An endpoint of another incarnation, or one that outlives its Pods, does not tell."""
-    found = read(pool(**{"10_0_0_5": pod()}), endpoint(**other))
+    found = read(pool(leases={"10.0.0.5": pod()}), endpoint(**other))
     assert found.leases[0].lease.effective_at_ms is None
 
 
@@ -103,7 +102,7 @@ def test_an_address_that_no_pool_records_is_told() -> None:
 
 def test_every_form_of_a_dump() -> None:
     """YAML and JSON, as lists of kinds, as documents, and one object a line."""
-    items = [pool(**{"10_0_0_5": pod()}), endpoint()]
+    items = [pool(leases={"10.0.0.5": pod()}), endpoint()]
     expected = [entry.lease for entry in read(*items).leases]
     kinds = [{"apiVersion": API, "kind": f"{item['kind']}List", "items": [item]} for item in items]
     for text in (
@@ -149,7 +148,7 @@ def test_what_cannot_be_is_refused(item: dict[str, Any], told: str) -> None:
 def test_an_address_in_two_pools_is_refused() -> None:
     """Spiderpool's own pools cannot overlap, but two dumps can."""
     with pytest.raises(InvalidInput, match="its address is there already"):
-        read(pool("a", **{"10_0_0_5": pod()}), pool("b", **{"10_0_0_5": pod("ns/b")}))
+        read(pool("a", {"10.0.0.5": pod()}), pool("b", {"10.0.0.5": pod("ns/b")}))
 
 
 def test_a_workload_is_not_imported() -> None:
