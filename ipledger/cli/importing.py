@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
-from engine.errors import EXIT_CODES, InvalidInput
+from engine.errors import EXIT_CODES, InvalidInput, Refused
+from engine.names import DEFAULT_SPACE
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain, plain_lines, table
 
 if TYPE_CHECKING:
-    from ipledger.importing import FoundLease, Imported, Plan
+    from ipledger.importing import Found, FoundLease, Imported, Plan
     from ipledger.importing.planning import RefusedLease
     from ipledger.ledger import Ledger
     from ipledger.operation import Applied
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _FORMATS = ("spiderpool", "kea4", "kea6", "csv", "ipledger")
 _TOLD = 20  # refused leases that the table lists
 _SOURCE_BYTES_MAX = 1 << 30
+_LONG = 10_000_000  # characters that take a while: a second as JSON, several as YAML
 
 
 class _Asked(TypedDict):
@@ -64,8 +66,13 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
 
     source = _source(asked["source"], paths)
     sources = read_sources(paths, _read_stdin, _SOURCE_BYTES_MAX)
+    size = sum(len(text) for _, text in sources)
+    if size > _LONG:
+        click.echo(f"ipledger: reading {size / 1e6:.0f} MB", err=True)
     with settings.open() as ledger:
         ledger.refresh()
+        if settings.space != DEFAULT_SPACE or not asked["dry_run"]:
+            ledger.ensure_space()  # a typo in its name is told first
         now_ms = ledger.writer.server_now_ms()
         form, found = read_found(sources, asked["form"], now_ms, asked["cluster"])
         del sources
@@ -75,14 +82,14 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
             click.echo(f"warning: and {len(found.warnings) - _TOLD} more (see -o json)", err=True)
         applied = _definitions(ledger, found.objects)
         plan = make_plan(ledger.state, found, now_ms)
+        _check_level(ledger, plan)
         click.echo(f"ipledger: {_summary(source, form, applied, plan)}", err=True)
         done = None
         if asked["dry_run"]:
             click.echo("dry run: nothing was changed", err=True)
         else:
             done = _carry_out(ledger, plan, source, settings)
-        data = _answer(ledger, (source, form), applied, plan, done)
-        data["gone"], data["warnings"] = found.gone, list(found.warnings)
+        data = _answer(ledger, (source, form), found, applied, plan, done)
     emit(settings.output, data, _table(data), ("refused",))
     return EXIT_CODES["conflict"] if data["refused"] else 0
 
@@ -117,6 +124,20 @@ def _definitions(ledger: Ledger, objects: Sequence[Any]) -> tuple[Applied, ...]:
     return ledger.preview(operations.apply(*objects)) if objects else ()
 
 
+def _check_level(ledger: Ledger, plan: Plan) -> None:
+    """Refuse before anything is written what would be refused behind the pools.
+
+    Raises:
+        Refused: the space has a format level that knows no imported leases.
+    """
+    from engine.decide_adopt import ADOPTING_LEVEL
+    from engine.decide_space import needs_level
+
+    refusal = needs_level(ledger.state, ADOPTING_LEVEL, "imported leases")
+    if refusal is not None and (plan.covered or plan.leases):
+        raise Refused(refusal)
+
+
 def _carry_out(ledger: Ledger, plan: Plan, source: str, settings: Settings) -> Imported:
     from ipledger.cli.progress import Progress
     from ipledger.importing import carry_out
@@ -144,8 +165,8 @@ def _summary(source: str, form: str, applied: Sequence[Applied], plan: Plan) -> 
 
 
 def _answer(
-    ledger: Ledger, origin: tuple[str, str], applied: Sequence[Applied], plan: Plan,
-    done: Imported | None,
+    ledger: Ledger, origin: tuple[str, str], found: Found, applied: Sequence[Applied],
+    plan: Plan, done: Imported | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The answer in JSON; of a dry run, what would be so."""
     from projections.content import content_digest
@@ -163,6 +184,8 @@ def _answer(
         "past": [_place(entry) for entry in plan.past],
         "refused": [_refused(entry) for entry in (*plan.refused, *late)],
         "quarantined": [text for aside in plan.aside for text in aside.ips.texts()],
+        "gone": found.gone,
+        "warnings": list(found.warnings),
         "content_digest": content_digest(state),
         "position": ledger.position,
     }

@@ -9,8 +9,6 @@ a kind that never comes back under its name with other addresses.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -21,16 +19,15 @@ from engine.model import DEFAULT_INTERFACE
 from engine.names import check_interface, check_labels, check_name, check_text
 from ipledger.importing.found import Found, FoundAside, FoundLease, Once
 from ipledger.manifests.fields import Fields, inside, shown
-from ipledger.manifests.json_text import read_json
+from ipledger.manifests.json_text import read_json, read_json_documents
 from ipledger.manifests.parsing import manifests_of, parse_placed
 from ipledger.manifests.sources import Source
 from ipledger.manifests.stated import StatedLease, StatedQuarantine
 from ipledger.times import parse_time
 
 _VALUES_MAX: Final = 40_000_000
-_COMES_BACK: Final = frozenset({"StatefulSet", "KubevirtVMInstance", "VirtualMachineInstance"})
+_COMES_BACK: Final = frozenset({"StatefulSet", "VirtualMachineInstance"})
 _FEW: Final = 3
-_OBJECT: Final = re.compile(r"\s*\{")
 
 Placed = tuple[str, object]
 
@@ -97,40 +94,14 @@ def _placed(sources: Sequence[Source]) -> Iterator[Placed]:
             raise InvalidInput(f"{name}: it holds nothing to import", "it is empty")
 
 
-def _documents(name: str, text: str) -> Iterator[Placed]:
-    if not _OBJECT.match(text):
+def _documents(name: str, text: str) -> list[Placed]:
+    documents = read_json_documents(text)
+    if documents is None:
         from ipledger.manifests.yaml_text import read_documents
 
         with inside(f"{name}: "):
             documents = read_documents(text, _VALUES_MAX)
-        for number, data in enumerate(documents, 1):
-            yield f"{name}, document {number}", data
-        return
-    # JSON is YAML, but its own reader is many times as fast: a large dump is best made with it.
-    if _is_whole(text):
-        yield f"{name}, document 1", _read_json(name, text)
-        return
-    for line, part in enumerate(text.split("\n"), 1):
-        if part.strip():
-            yield f"{name}, line {line}", _read_json(f"{name}, line {line}", part)
-
-
-def _is_whole(text: str) -> bool:
-    """Whether the text is one JSON object, and not one a line."""
-    stripped = text.strip()
-    first = stripped.partition("\n")[0]
-    try:
-        json.loads(first)
-    except (ValueError, RecursionError):
-        return True
-    return first == stripped
-
-
-def _read_json(place: str, text: str) -> object:
-    try:
-        return read_json(text)
-    except ValueError as error:
-        raise InvalidInput(f"{place}: this is not JSON: {error}") from None
+    return [(f"{name}, document {number}", data) for number, data in enumerate(documents, 1)]
 
 
 # ------------------------------------------------------------------------------------- Spiderpool

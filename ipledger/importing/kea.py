@@ -202,18 +202,17 @@ def _hex(row: _Row, name: str) -> str:
 
 def _labels(row: _Row, warnings: list[str]) -> Labels:
     """The host name, the hardware address and Kea's subnet, where they are known."""
-    hostname = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), row.text("hostname"))
-    given = {
-        "hostname": hostname.removesuffix("."),
-        "mac": row.text("hwaddr").lower(),
-        "subnet_id": row.text("subnet_id"),
-    }
-    labels: dict[str, str] = {}
-    for name, value in given.items():
-        if not value:
-            continue
+    mac, subnet_id = row.text("hwaddr").lower(), row.text("subnet_id")
+    given = {"mac": mac} if _HEX.fullmatch(mac) else {}
+    if _NUMBER.fullmatch(subnet_id):
+        given["subnet_id"] = subnet_id
+    hostname = row.text("hostname")
+    if "&#x" in hostname:
+        hostname = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), hostname)
+    if hostname := hostname.removesuffix("."):
         try:
-            labels.update(check_labels({name: value}))
+            return check_labels({**given, "hostname": hostname})
         except InvalidInput as error:
+            # A client may call itself anything; whose the lease is does not hang on it.
             warnings.append(f"{row.where}: {error.message}; it was left out")
-    return tuple(sorted(labels.items()))
+    return tuple(sorted(given.items()))

@@ -21,7 +21,7 @@ class Source(NamedTuple):
 
 
 def read_sources(
-    paths: Sequence[str], stdin: Callable[[], str], bytes_max: int = SOURCE_BYTES_MAX
+    paths: Sequence[str], stdin: Callable[[], str], bytes_max: int | None = None
 ) -> list[Source]:
     """Read what each path stands for.
 
@@ -35,6 +35,7 @@ def read_sources(
         InvalidInput: A path cannot be read, is not UTF-8, is too large, or is a directory without
             manifests; the message begins with it.
     """
+    bytes_max = SOURCE_BYTES_MAX if bytes_max is None else bytes_max
     sources: list[Source] = []
     for path in paths:
         if path == STDIN:

@@ -48,7 +48,7 @@ _SYNTAX_HINT: Final = "indent with spaces, and put a text that holds ': ' or ' #
 _LOADER: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
 
 
-def read_documents(text: str, weight_max: int = WEIGHT_MAX) -> list[object]:
+def read_documents(text: str, weight_max: int | None = None) -> list[object]:
     """Return the documents of a text as dictionaries, lists, texts, numbers, booleans and None.
 
     An empty document is None. Keys are always texts. An aliased value is the same object in every
@@ -109,9 +109,9 @@ class _Open:
 class _Builder:
     """Documents from events, bounded in depth and weight."""
 
-    def __init__(self, weight_max: int = WEIGHT_MAX) -> None:
+    def __init__(self, weight_max: int | None) -> None:
         self.documents: list[object] = []
-        self._weight_max = weight_max
+        self._weight_max = WEIGHT_MAX if weight_max is None else weight_max
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[object, int, int]] = {}  # value, weight, height
         self._weight = 0

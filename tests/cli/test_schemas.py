@@ -106,6 +106,14 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     (tmp_path / "flows.csv").write_text("t,a\n2026-01-01T00:00:00Z,10.0.0.10\nx,y\n1\n")
     (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
     (tmp_path / "held.yaml").write_text(cli.ok("export", "--kind", "space") + HELD)
+    (tmp_path / "leases.csv").write_text(
+        "address,owner,since,ttl\n10.0.0.11,x,,\n9.9.9.9,y,,\n10.0.0.10,z,2020-01-01T00:00:00Z,1h\n"
+    )
+    (tmp_path / "kea.csv").write_text(
+        "address,hwaddr,valid_lifetime,expire,state,hostname\n10.0.0.11,aa:bb,60,9999999999,1,\n"
+        "10.0.0.10,,0,0,2,\n10.1.0.10,aa:bb,4294967295,4294967296,0,a&#x01b\n"
+    )
+    (tmp_path / "new.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
     (tmp_path / "pools.yaml").write_text(pool_yaml("new", "10.2.0.0/24"))
     return cli
 
@@ -154,6 +162,8 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "history pool": ["history pool rich", "history pool web"],
     "history reservation": ["history reservation kept"],
     "history subnet": ["history subnet 10.0.0.0/24"],
+    "import": ["import FILES/leases.csv", "import FILES/leases.csv --dry-run",
+               "import FILES/kea.csv", "import FILES/new.yaml"],
     "mirror": ["mirror --from URL --to URL?db=4"],
     "quarantine": ["quarantine 10.0.0.10 10.0.0.12 --for 1h --reason arp",
                    "quarantine fd00::9 --reason arp --dry-run"],
@@ -186,7 +196,7 @@ def test_the_output_is_as_promised(world: Cli, tmp_path: Path, verb: str, comman
     words = command.replace("FILES", str(tmp_path)).replace("SPACE", world.options[-1])
     words = words.replace("URL", url)
     result = world(*words.split(), "-o", "json")
-    assert result.code in {0, 5}, result
+    assert result.code in {0, 4 if verb == "import" else 5}, result
     name = schema_name(tuple(verb.split()))
     if verb == "follow":
         for line in result.out.splitlines():
