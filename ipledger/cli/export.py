@@ -51,7 +51,8 @@ class _Asked(TypedDict):
 def export(settings: Settings, /, **asked: Unpack[_Asked]) -> None:
     """Write what is as manifests that `apply` reads.
 
-    They are of our own kinds, in YAML unless -o says json or jsonl. The same state gives the same text, in an order by kind,
+    They are of our own kinds, in YAML unless -o says json or jsonl. The same state gives
+    the same text, in an order by kind,
     name and address, so two exports can be compared line by line. The digest is the same of two
     spaces that say the same, whatever their histories.
     """
@@ -143,7 +144,8 @@ def _as_list(documents: Iterable[Document]) -> Iterator[str]:
 def schema(_settings: Settings) -> None:
     """Print the JSON Schema of our own manifests.
 
-    An editor or a check finds with it what is wrong before they are applied. It is always JSON, whatever -o says.
+    An editor or a check finds with it what is wrong before they are applied. It is always
+    JSON, whatever -o says.
     """
     from importlib.resources import files
 
