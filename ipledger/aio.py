@@ -78,6 +78,7 @@ class AsyncLedger:
     sweep = _awaits(operations.sweep)
     quarantine = _awaits(operations.quarantine)
     unquarantine = _awaits(operations.unquarantine)
+    raise_level = _awaits(operations.raise_level)
 
     async def explain(
         self,

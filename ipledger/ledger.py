@@ -254,6 +254,7 @@ class Ledger:
     sweep = _waits(operations.sweep)
     quarantine = _waits(operations.quarantine)
     unquarantine = _waits(operations.unquarantine)
+    raise_level = _waits(operations.raise_level)
 
     def ensure_space(self) -> None:
         """Make the space `default` on its first use; any other must have been created.
