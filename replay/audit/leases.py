@@ -119,9 +119,10 @@ def _rested(world: World, record: Record, address: bytes, *, takes_over: bool) -
 def _of_pool(world: World, record: Record, pool: Pool, address: bytes) -> None:
     event, position = pool.event, record.position
     value, shown, named = int.from_bytes(address), text_of(address), f"pool {event.name}"
-    if pool.terminating or event.disabled or any(event.selectors):
-        # This release writes no grant from a pool with selectors: it cannot evaluate them.
-        why = "terminating" if pool.terminating else "disabled" if event.disabled else "selective"
+    if pool.terminating or event.disabled:
+        # Its selectors are not held against it: the labels of nodes and namespaces, which they
+        # look at, are not in the stream.
+        why = "terminating" if pool.terminating else "disabled"
         says = f"{shown} is granted from {named}, which is {why}"
         world.breach("pool-open", position, says, pool.position)
     if address == event.gateway:

@@ -58,7 +58,6 @@ def _from_pool(**fields: Any) -> Forge:
 
 MADE.several("pool-open", {
     "a pool that is disabled": _from_pool(disabled=True),
-    "a pool with selectors": _from_pool(selectors=(*NO_SELECTORS[:4], ("node-1",), ())),
     "a pool that is terminating": write(granted(61, pool_id=13)),
 })  # fmt: skip
 
