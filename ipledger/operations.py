@@ -30,6 +30,7 @@ from engine.facts import Lease
 from engine.model import DEFAULT_INTERFACE
 from engine.names import check_interface, check_labels, check_name, check_text
 from engine.pool_spec import check_seconds
+from ipledger.asking import Pools, lease_labels, read_families, read_groups, read_requester
 from ipledger.operation import (
     Allocated,
     Applied,
@@ -108,15 +109,8 @@ def delete(
     return Operation(command, claim, key, timeout_s, read, series=cascade)
 
 
-def _groups(pools: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
-    """Groups of pools: ``"a"``, ``"a,b"`` (b if a is exhausted), ``["a", "b"]`` (from both)."""
-    listed = [pools] if isinstance(pools, str) else list(pools)
-    groups = [group.split(",") if isinstance(group, str) else list(group) for group in listed]
-    return tuple(tuple(check_name(name, "pool") for name in group) for group in groups)
-
-
 def allocate(
-    pools: str | Sequence[str | Sequence[str]],
+    pools: Pools,
     owner: str,
     *,
     interface: str | Sequence[str] = DEFAULT_INTERFACE,
@@ -127,6 +121,12 @@ def allocate(
     labels: Mapping[str, str] | None = None,
     cluster: str | None = None,
     effective_at_ms: int | None = None,
+    namespace: str | None = None,
+    namespace_labels: Mapping[str, str] | None = None,
+    node: str | None = None,
+    node_labels: Mapping[str, str] | None = None,
+    network: str | None = None,
+    families: Sequence[int] = (),
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
@@ -135,7 +135,8 @@ def allocate(
     """Bring an owner to `count` addresses from each group of pools, all or nothing.
 
     Args:
-        pools: a pool; ``"a,b"`` for b if a is exhausted; a list for one from each at once.
+        pools: a pool; ``"a,b"`` for b if a is exhausted; a list for one from each at once. A name
+            may be a pattern, such as ``"web-*"``; None stands for the default pools.
         owner: who holds the address: for a pod, ``cluster/namespace/name``.
         interface: together with the owner, the identity of the holder; several are granted
             together or not at all.
@@ -143,9 +144,15 @@ def allocate(
         addresses: specific addresses, in words.
         count: how many the owner shall hold from each group.
         ttl_s: how long the lease lasts, in whole seconds; the pool's default otherwise.
-        labels: free pairs to find the lease by.
+        labels: free pairs to find the lease by; of a pod, its labels.
         cluster: which cluster asks.
         effective_at_ms: since when it has been so, if that is earlier than now.
+        namespace: of the pod; recorded as the label ``namespace`` unless there is one.
+        namespace_labels: what pools select namespaces by.
+        node: where the pod runs; recorded as the label ``node`` unless there is one.
+        node_labels: what pools select nodes by.
+        network: the interface's network, as Multus names it: ``name`` or ``namespace/name``.
+        families: IP versions: of the default pools, or of each group of pools.
         command_id: makes a repetition of this very command safe.
         actor: who asks, as claimed.
         reason: why.
@@ -155,17 +162,23 @@ def allocate(
         InvalidInput: an argument cannot be understood.
     """
     interfaces = [interface] if isinstance(interface, str) else list(interface)
+    requester = read_requester(
+        namespace=namespace, namespace_labels=namespace_labels, node=node,
+        node_labels=node_labels, network=network,
+    )  # fmt: skip
     first = Allocate(
-        groups=_groups(pools),
+        groups=read_groups(pools),
         owner=check_text(owner, "owner"),
         interface=check_interface(interfaces[0]),
         uid=None if uid is None else check_text(uid, "uid"),
         addresses=tuple(parse_address(text) for text in addresses),
         number=count,
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
-        labels=check_labels(labels or {}),
+        labels=lease_labels(labels, requester),
         cluster=None if cluster is None else check_text(cluster, "cluster"),
         effective_at_ms=effective_at_ms,
+        requester=requester,
+        families=read_families(families),
     )
     command: Command = first
     if len(interfaces) > 1:
@@ -185,6 +198,18 @@ def allocate(
 
     key, claim = make_claim(command_id, actor, reason)
     return Operation(command, claim, key, timeout_s, read)
+
+
+def together(first: Operation[Allocated], *others: Operation[Allocated]) -> Operation[Allocated]:
+    """All of these allocations in one commit, or none; who asks and why is as of the first."""
+    requests: list[Allocate] = []
+    for command in (first.command, *(other.command for other in others)):
+        if isinstance(command, AllocateTogether):
+            requests += command.requests
+        else:
+            assert isinstance(command, Allocate), "nothing else answers with what was allocated"
+            requests.append(command)
+    return first._replace(command=AllocateTogether(tuple(requests))) if others else first
 
 
 def _check_lease(lease: object) -> int:
