@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, get_args
+from typing import Final, TypedDict, get_args
 
 from engine.addresses import Family
 from engine.commands import Requester
 from engine.errors import InvalidInput
-from engine.names import Labels, check_labels, check_text
+from engine.names import SELECTED_LABELS_MAX, Labels, check_labels, check_text
 from engine.patterns import check_pool
 
 Pools = str | Sequence[str | Sequence[str]] | None
@@ -44,24 +44,33 @@ def read_families(families: Sequence[int]) -> tuple[Family, ...]:
     return tuple(found)
 
 
-def read_requester(
-    *,
-    namespace: str | None,
-    namespace_labels: Mapping[str, str] | None,
-    node: str | None,
-    node_labels: Mapping[str, str] | None,
-    network: str | None,
-) -> Requester:
+class Around(TypedDict, total=False):
+    """Where a pod runs, as far as the selectors of pools look at it.
+
+    The names of its namespace and node are also recorded as the labels ``namespace`` and ``node``
+    of its lease, unless it has such labels. ``network`` is its interface's, as Multus names it:
+    ``name`` or ``namespace/name``.
+    """
+
+    namespace: str | None
+    namespace_labels: Mapping[str, str] | None
+    node: str | None
+    node_labels: Mapping[str, str] | None
+    network: str | None
+
+
+def read_requester(around: Around) -> Requester:
     """For whom an address is asked, as far as the selectors of pools look at it.
 
     Raises:
         InvalidInput: something is no printable text, or too much of it.
     """
+    namespace, node, network = around.get("namespace"), around.get("node"), around.get("network")
     asked = Requester(
         None if namespace is None else check_text(namespace, "namespace"),
-        check_labels(namespace_labels or {}, "namespace label"),
+        _labels(around.get("namespace_labels"), "namespace label"),
         None if node is None else check_text(node, "node"),
-        check_labels(node_labels or {}, "node label"),
+        _labels(around.get("node_labels"), "node label"),
         None if network is None else check_text(network, "network"),
     )
     parts = ["name"] if asked.network is None else asked.network.split("/")
@@ -69,6 +78,10 @@ def read_requester(
         message = f"network {asked.network!r} is not NAME or NAMESPACE/NAME"
         raise InvalidInput(message, "as Multus names it")
     return asked
+
+
+def _labels(labels: Mapping[str, str] | None, what: str) -> Labels:
+    return check_labels(labels or {}, what, SELECTED_LABELS_MAX)
 
 
 def lease_labels(labels: Mapping[str, str] | None, requester: Requester) -> Labels:

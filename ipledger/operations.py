@@ -7,6 +7,7 @@ An operation is a command with the way to read its answer. `Ledger` runs one and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 from engine import events as ev
 from engine.addresses import RangeSet, parse_address
@@ -30,7 +31,14 @@ from engine.facts import Lease
 from engine.model import DEFAULT_INTERFACE
 from engine.names import check_interface, check_labels, check_name, check_text
 from engine.pool_spec import check_seconds
-from ipledger.asking import Pools, lease_labels, read_families, read_groups, read_requester
+from ipledger.asking import (
+    Around,
+    Pools,
+    lease_labels,
+    read_families,
+    read_groups,
+    read_requester,
+)
 from ipledger.operation import (
     Allocated,
     Applied,
@@ -121,16 +129,12 @@ def allocate(
     labels: Mapping[str, str] | None = None,
     cluster: str | None = None,
     effective_at_ms: int | None = None,
-    namespace: str | None = None,
-    namespace_labels: Mapping[str, str] | None = None,
-    node: str | None = None,
-    node_labels: Mapping[str, str] | None = None,
-    network: str | None = None,
     families: Sequence[int] = (),
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
     timeout_s: float | None = None,
+    **around: Unpack[Around],
 ) -> Operation[Allocated]:
     """Bring an owner to `count` addresses from each group of pools, all or nothing.
 
@@ -147,25 +151,18 @@ def allocate(
         labels: free pairs to find the lease by; of a pod, its labels.
         cluster: which cluster asks.
         effective_at_ms: since when it has been so, if that is earlier than now.
-        namespace: of the pod; recorded as the label ``namespace`` unless there is one.
-        namespace_labels: what pools select namespaces by.
-        node: where the pod runs; recorded as the label ``node`` unless there is one.
-        node_labels: what pools select nodes by.
-        network: the interface's network, as Multus names it: ``name`` or ``namespace/name``.
         families: IP versions: of the default pools, or of each group of pools.
         command_id: makes a repetition of this very command safe.
         actor: who asks, as claimed.
         reason: why.
         timeout_s: how long to wait for an answer.
+        around: where the pod runs, for pools that select by it.
 
     Raises:
         InvalidInput: an argument cannot be understood.
     """
     interfaces = [interface] if isinstance(interface, str) else list(interface)
-    requester = read_requester(
-        namespace=namespace, namespace_labels=namespace_labels, node=node,
-        node_labels=node_labels, network=network,
-    )  # fmt: skip
+    requester = read_requester(around)
     first = Allocate(
         groups=read_groups(pools),
         owner=check_text(owner, "owner"),
@@ -184,20 +181,20 @@ def allocate(
     if len(interfaces) > 1:
         others = (first._replace(interface=check_interface(name)) for name in interfaces[1:])
         command = AllocateTogether((first, *others))
-
-    def read(outcome: Done | Held) -> Allocated:
-        if isinstance(outcome, Held):
-            return Allocated((), tuple(lease.lease_id for lease in outcome.leases), repeated=False)
-        granted: list[Lease] = []
-        held: list[int] = []
-        for record in outcome.records:
-            if isinstance(record.event, ev.LeaseGranted):
-                granted.append(granted_lease(record, record.event))
-                held += record.event.beside
-        return Allocated(tuple(granted), tuple(held), outcome.repeated)
-
     key, claim = make_claim(command_id, actor, reason)
-    return Operation(command, claim, key, timeout_s, read)
+    return Operation(command, claim, key, timeout_s, _read_allocated)
+
+
+def _read_allocated(outcome: Done | Held) -> Allocated:
+    if isinstance(outcome, Held):
+        return Allocated((), tuple(lease.lease_id for lease in outcome.leases), repeated=False)
+    granted: list[Lease] = []
+    held: list[int] = []
+    for record in outcome.records:
+        if isinstance(record.event, ev.LeaseGranted):
+            granted.append(granted_lease(record, record.event))
+            held += record.event.beside
+    return Allocated(tuple(granted), tuple(held), outcome.repeated)
 
 
 def together(first: Operation[Allocated], *others: Operation[Allocated]) -> Operation[Allocated]:

@@ -2,7 +2,8 @@
 
 What a file says is read in four steps, each in a module of its own: `sources` (files to texts),
 `yaml_text` (texts to plain data), `parsing` (documents to kinds), and per kind `definitions` (pools
-and reservations) or `workloads` (who asks for addresses).
+and reservations), `workloads` (who asks for addresses) or `surroundings` (what is told of where
+they run). From all of it `choosing` says which pools a workload draws from.
 """
 
 from __future__ import annotations

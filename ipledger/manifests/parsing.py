@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from engine.commands import PutPool, PutReservation
 from engine.errors import InvalidInput
+from engine.names import LABELS_MAX, SELECTED_LABELS_MAX
 from ipledger.manifests.definitions import (
     read_own_pool,
     read_own_reservation,
@@ -16,9 +18,10 @@ from ipledger.manifests.definitions import (
 from ipledger.manifests.fields import Fields, inside, shown
 from ipledger.manifests.metadata import Metadata, read_metadata, read_name
 from ipledger.manifests.sources import Source
+from ipledger.manifests.surroundings import Namespace, Node, read_namespace, read_node
 from ipledger.manifests.workloads import Workload, read_deployment, read_pod
 
-_Object = PutPool | PutReservation | Workload
+_Object = PutPool | PutReservation | Workload | Namespace | Node
 _Reader = Callable[[Fields, Metadata, list[str]], _Object]
 
 _SPIDERPOOL: Final = "spiderpool.spidernet.io/v2beta1"
@@ -35,7 +38,10 @@ _READERS: Final[dict[str, tuple[str, _Reader]]] = {
     "StatefulSet": (_APPS, read_deployment),
     "ReplicaSet": (_APPS, read_deployment),
     "Pod": (_CORE, read_pod),
+    "Namespace": (_CORE, read_namespace),
+    "Node": (_CORE, read_node),
 }
+_SURROUNDINGS: Final = ("Namespace", "Node")
 # What holds objects: its apiVersion, and what its items are if they do not say so themselves.
 _LISTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "List": (_CORE, {}),
@@ -48,15 +54,24 @@ _OBJECT_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
 class Parsed(NamedTuple):
-    """What the manifests say: what to define, who asks for addresses, and what to be told of."""
+    """What the manifests say: what to define, who asks for addresses, and what to be told of.
+
+    Namespaces and nodes, by name, are what is told of the workloads' surroundings.
+    """
 
     objects: tuple[PutPool | PutReservation, ...]
     workloads: tuple[Workload, ...]
     warnings: tuple[str, ...]
+    namespaces: Mapping[str, Namespace] = MappingProxyType({})
+    nodes: Mapping[str, Node] = MappingProxyType({})
 
 
-def parse(sources: Sequence[Source]) -> Parsed:
+def parse(sources: Sequence[Source], namespace: str | None = None) -> Parsed:
     """Read manifests; all of them are good, or an error is raised.
+
+    Args:
+        sources: the texts.
+        namespace: of what does not name its own; ``default`` otherwise.
 
     Raises:
         InvalidInput: naming file, document, object and field; or line and column, where the text
@@ -66,16 +81,23 @@ def parse(sources: Sequence[Source]) -> Parsed:
     workloads: list[Workload] = []
     warnings: list[str] = []
     defined: dict[tuple[type, str], str] = {}
+    namespaces: dict[str, Namespace] = {}
+    nodes: dict[str, Node] = {}
     for place, data in _manifests(sources):
-        read, where = _read(place, data, warnings)
+        read, where = _read(place, data, warnings, namespace)
         if isinstance(read, Workload):
             workloads.append(read)
             continue
         first = defined.setdefault((type(read), read.name), where)
         if first is not where:
             raise InvalidInput(f"{where}: it is defined already by {first}", "define it once")
-        objects.append(read)
-    return Parsed(tuple(objects), tuple(workloads), tuple(warnings))
+        if isinstance(read, Namespace):
+            namespaces[read.name] = read
+        elif isinstance(read, Node):
+            nodes[read.name] = read
+        else:
+            objects.append(read)
+    return Parsed(tuple(objects), tuple(workloads), tuple(warnings), namespaces, nodes)
 
 
 def _manifests(sources: Sequence[Source]) -> Iterator[tuple[str, object]]:
@@ -108,7 +130,9 @@ def _items(place: str, kind: str, listed: Fields) -> Iterator[tuple[str, object]
         yield f"{place}, item {number}", defaults | item if isinstance(item, dict) else item
 
 
-def _read(place: str, data: object, warnings: list[str]) -> tuple[_Object, str]:
+def _read(
+    place: str, data: object, warnings: list[str], namespace: str | None
+) -> tuple[_Object, str]:
     """Return what a manifest says, and its place with its kind and name."""
     with inside(f"{place}: "):
         document = Fields(data)
@@ -124,7 +148,10 @@ def _read(place: str, data: object, warnings: list[str]) -> tuple[_Object, str]:
     where = f"{place} ({kind} {name})"
     told: list[str] = []
     with inside(f"{where}: "):
-        metadata = read_metadata(Fields(data, known=_OBJECT_FIELDS))
+        labels_max = SELECTED_LABELS_MAX if kind in _SURROUNDINGS else LABELS_MAX
+        metadata = read_metadata(Fields(data, known=_OBJECT_FIELDS), labels_max)
+        if metadata.namespace is None:
+            metadata = metadata._replace(namespace=namespace)
         _, read_object = _READERS[kind]
         read = read_object(document, metadata, told)
     if metadata.being_deleted:
