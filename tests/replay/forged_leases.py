@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine import events as ev
-from tests.replay.forger import DMZ, NO_SELECTORS, Forger, granted, plain, raw
+from tests.replay.forger import DMZ, Forger, granted, plain, raw
 from tests.replay.registry import Forge, Forgeries, just_before, write
 
 MADE: Final = Forgeries()
