@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import EXIT_CODES, InvalidInput, LedgerError
 from ipledger.cli.show import emit, error_json, plain, plain_lines
@@ -11,19 +11,8 @@ if TYPE_CHECKING:
     from engine.facts import Lease
     from ipledger.cli.leases import Asked
     from ipledger.cli.settings import Settings
-    from ipledger.manifests import Workload
-    from ipledger.manifests.annotations import Nic
-    from ipledger.manifests.choosing import Given, Surrounding
-    from ipledger.operation import Allocated, Operation
-
-MARKS = ("namespace", "workload")
-
-
-class _Wish(NamedTuple):
-    """A replica, and what is asked for it."""
-
-    owner: str
-    operation: Operation[Allocated]
+    from ipledger.manifests.choosing import Given
+    from ipledger.wishes import Wish
 
 
 def allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> int:
@@ -52,7 +41,7 @@ def allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> 
     return worst
 
 
-def _wishes(settings: Settings, paths: tuple[str, ...], asked: Asked) -> list[_Wish]:
+def _wishes(settings: Settings, paths: tuple[str, ...], asked: Asked) -> list[Wish]:
     """What is asked for each replica of the files' workloads.
 
     Raises:
@@ -60,44 +49,14 @@ def _wishes(settings: Settings, paths: tuple[str, ...], asked: Asked) -> list[_W
     """
     from ipledger.cli.leases import lease_options
     from ipledger.cli.manifest import read_files
-    from ipledger.manifests.choosing import choose_pools, surrounding
+    from ipledger.wishes import make_wishes
 
     given, options = _given(asked), lease_options(asked)
     parsed = read_files(paths, asked["namespace"])
     if parsed.objects or not parsed.workloads:
         hint = "use `ipledger apply -f` for pools and reservations"
         raise InvalidInput("allocate -f takes workloads only", hint)
-    wishes: list[_Wish] = []
-    for workload in parsed.workloads:
-        nics = choose_pools(workload, parsed, given)
-        around = surrounding(workload, parsed, given)
-        for owner in workload.owners():
-            # A command id names one command: each replica's is made from it.
-            step = None if settings.command_id is None else f"{settings.command_id}/{owner}"
-            claims = {"command_id": step, "reason": settings.reason}
-            wishes.append(_Wish(owner, _operation(workload, owner, nics, around, options, claims)))
-    return wishes
-
-
-def _operation(
-    workload: Workload, owner: str, nics: tuple[Nic, ...], around: Surrounding,
-    options: dict[str, Any], claims: dict[str, Any],
-) -> Operation[Allocated]:  # fmt: skip
-    """All interfaces of a replica in one commit, so that none is given an address for nothing."""
-    from engine.model import DEFAULT_INTERFACE
-    from ipledger import operations
-
-    # The marks by which `delete -f` finds the leases again are not for --label to change.
-    marks = {name: workload.labels[name] for name in MARKS}
-    labels = {**workload.labels, **options["labels"], **marks}
-    first, *others = (
-        operations.allocate(
-            nic.groups, owner, interface=nic.interface or DEFAULT_INTERFACE, families=nic.families,
-            **{**options, "labels": labels}, **around._asdict(), **claims,
-        )
-        for nic in nics
-    )  # fmt: skip
-    return operations.together(first, *others)
+    return make_wishes(parsed, given, **options, **settings.claims())
 
 
 def _given(asked: Asked) -> Given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
@@ -32,6 +33,9 @@ _FAMILIES: Final[dict[str, Family]] = {"ipv4": 4, "ipv6": 6}
 _HINT: Final = f"""write {POOL}: '{{"ipv4": ["POOL"]}}', or ipv6, or both"""
 _HINT_LIST: Final = f"""write {POOLS}: '[{{"interface": "eth0", "ipv4": ["POOL"]}}]'"""
 _HINT_NAMES: Final = """write '["POOL"]'"""
+_DEFAULT_NETWORK: Final = "v1.multus-cni.io/default-network"
+_NETWORKS: Final = "k8s.v1.cni.cncf.io/networks"
+_NETWORK: Final = re.compile(r"(?:[a-z0-9.-]{1,253}/)?[a-z0-9.-]{1,253}", re.ASCII)
 # Kubernetes itself takes no more than four times this for all annotations of an object.
 _ANNOTATION_LENGTH_MAX: Final = 65_536
 
@@ -92,6 +96,28 @@ def read_namespace_annotations(annotations: Fields) -> Nic | None:
             groups.append(pools)
             families.append(family)
     return Nic(None, tuple(groups), tuple(families)) if groups else None
+
+
+def read_networks(annotations: Fields, namespace: str) -> tuple[tuple[str, str], ...]:
+    """Return the network of each interface, as Multus is told: ``[NAMESPACE/]NAME[@INTERFACE],…``.
+
+    The form in JSON is not read: those networks are not known.
+
+    Raises:
+        InvalidInput: an annotation is no text.
+    """
+    found: dict[str, str] = {}
+    default = (annotations.text(_DEFAULT_NETWORK) or "").strip()
+    if _NETWORK.fullmatch(default):
+        found[DEFAULT_INTERFACE] = default
+    listed = (annotations.text(_NETWORKS) or "").split(",")
+    for number, item in enumerate(listed, 1):
+        name, _, interface = item.strip().partition("@")
+        if _NETWORK.fullmatch(name):
+            found[interface or nth_interface(number)] = (
+                name if "/" in name else f"{namespace}/{name}"
+            )
+    return tuple(found.items())
 
 
 def _check_known(annotations: Fields, known: Collection[str]) -> None:

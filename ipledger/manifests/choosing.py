@@ -40,7 +40,7 @@ class Surrounding(NamedTuple):
     namespace_labels: dict[str, str]
     node: str | None
     node_labels: dict[str, str]
-    network: str | None
+    network: str | None = None
 
 
 def choose_pools(workload: Workload, parsed: Parsed, given: Given) -> tuple[Nic, ...]:
@@ -73,8 +73,10 @@ def _named(workload: Workload, adding: str | None) -> tuple[Nic, ...]:
     return workload.nics
 
 
-def surrounding(workload: Workload, parsed: Parsed, given: Given) -> Surrounding:
-    """Where a workload runs: as the manifests say; what they do not, as the command line does."""
+def surrounding(
+    workload: Workload, interface: str | None, parsed: Parsed, given: Given
+) -> Surrounding:
+    """Where an interface is: as the manifests say; what they do not, as the command line does."""
     namespace = parsed.namespaces.get(workload.namespace)
     name = workload.node or given.node
     node = None if name is None else parsed.nodes.get(name)
@@ -83,5 +85,5 @@ def surrounding(workload: Workload, parsed: Parsed, given: Given) -> Surrounding
         (given.namespace_labels or {}) if namespace is None else namespace.labels,
         name,
         (given.node_labels or {}) if node is None else node.labels,
-        given.network,
+        dict(workload.networks).get(interface or DEFAULT_INTERFACE, given.network),
     )

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from engine.errors import InvalidInput
 from engine.names import check_labels, check_name
-from ipledger.manifests.annotations import Nic, read_pod_annotations
+from ipledger.manifests.annotations import Nic, read_networks, read_pod_annotations
 from ipledger.manifests.fields import Fields
 from ipledger.manifests.metadata import Metadata
 
@@ -17,7 +17,8 @@ class Workload(NamedTuple):
     """Who asks for addresses, how many, and from which pools.
 
     A replica gets what each of ``nics`` asks for, or nothing. No item: it does not say itself from
-    which pools. ``node`` is where it runs, if that is known already.
+    which pools. ``node`` is where it runs, if that is known already; ``networks`` are those of
+    its interfaces by their names.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Workload(NamedTuple):
     nics: tuple[Nic, ...]
     labels: dict[str, str]
     node: str | None = None
+    networks: tuple[tuple[str, str], ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -81,4 +83,5 @@ def _workload(
     labels = dict(check_labels(labels | marks))
     node = pod.text("nodeName")
     checked = check_name(node, pod.at("nodeName")) if node else None
-    return Workload(kind, namespace, metadata.name, replicas, nics, labels, checked)
+    networks = read_networks(annotations, namespace)
+    return Workload(kind, namespace, metadata.name, replicas, nics, labels, checked, networks)
