@@ -89,13 +89,22 @@ def read_namespace_annotations(annotations: Fields) -> Nic | None:
         if text is None:
             continue
         with inside(f"{annotations.at(name)}: "):
-            listed = Fields({"": _json(text, _HINT_NAMES)}).texts("")
-            pools = tuple(check_pool(pool, "the pool") for pool in listed)
+            pools = _read_names(_json(text, _HINT_NAMES))
             _check_once([pool for group in (*groups, pools) for pool in group])
         if pools:
             groups.append(pools)
             families.append(family)
     return Nic(None, tuple(groups), tuple(families)) if groups else None
+
+
+def _read_names(listed: object) -> tuple[str, ...]:
+    if not isinstance(listed, list):
+        raise InvalidInput(f"must be a list, not {shown(listed)}", _HINT_NAMES)
+    names: list[str] = []
+    for index, name in enumerate(listed):
+        with inside(f"[{index}]: "):
+            names.append(check_pool(name, "the pool"))
+    return tuple(names)
 
 
 def read_networks(annotations: Fields, namespace: str) -> tuple[tuple[str, str], ...]:
