@@ -20,7 +20,7 @@ MARKS: Final = ("namespace", "node")
 # Kubernetes itself puts this label on every namespace.
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
-_ANYBODY: Final = Selectors()
+ANYBODY: Final = Selectors()  # nothing is asked of who draws from the pool
 _LISTED_MAX: Final = 8
 
 
@@ -43,8 +43,6 @@ class _Known(NamedTuple):
 
 def mismatch(selectors: Selectors, command: Allocate) -> Mismatch | None:
     """Why a pool with these selectors is not for this request; None if it is."""
-    if selectors == _ANYBODY:
-        return None
     requester = command.requester
     return (
         _other_pod(selectors.pod_affinity, command.labels)

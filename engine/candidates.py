@@ -35,6 +35,8 @@ def resolve(facts: Facts, command: Allocate) -> Groups | Refusal:
     for name in named:
         if facts.pool(name) is None:
             return _expanded(facts, command)
+    if len(named) == 1 and not command.families:
+        return groups  # as almost always
     return _checked(facts, command, named, groups)
 
 

@@ -89,7 +89,8 @@ def decide_allocate(
         return refusal
     start = placement.mark()
     granting = Granting(facts, command, claim, placement, now_ms)
-    granting.reads.update(dict.fromkeys(pool_reads(command, groups)))
+    for tag in pool_reads(command, groups):
+        granting.reads[tag] = None
     for group in groups:
         if refusal := _serve_group(granting, group):
             placement.rewind(start)
@@ -133,11 +134,13 @@ def _check_request(command: Allocate, groups: Groups, now_ms: int) -> Refusal | 
     if command.number < 1 or command.number * len(groups) > COMMIT_EVENTS_MAX // 2:
         message = f"count {command.number} is not from 1 to {COMMIT_EVENTS_MAX // 2}"
         return Refusal("invalid", message, "allocate the rest for other owners", "count")
-    if len(set(command.addresses)) != len(command.addresses):
-        return Refusal("invalid", "an address is asked for twice", "ask for it once", "ip")
-    if len(command.addresses) > command.number * len(groups):
-        message = f"{len(command.addresses)} addresses are asked for, but count {command.number}"
-        return Refusal("invalid", message, "raise --count", "count")
+    if command.addresses:
+        asked = len(command.addresses)
+        if len(set(command.addresses)) != asked:
+            return Refusal("invalid", "an address is asked for twice", "ask for it once", "ip")
+        if asked > command.number * len(groups):
+            message = f"{asked} addresses are asked for, but count {command.number}"
+            return Refusal("invalid", message, "raise --count", "count")
     return in_the_future(command.effective_at_ms, now_ms)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine import events as ev
 from engine import tags
 from engine.addresses import Address, RangeSet, family_of, format_address, from_int, to_int
-from engine.affinity import not_for
+from engine.affinity import ANYBODY, not_for
 from engine.commands import Allocate, Claim
 from engine.draft import UNSALTED, Change
 from engine.endings import ending, ending_reads
@@ -119,7 +119,7 @@ def cannot_give_out(granting: Granting, pool: Pool) -> Refusal | None:
     if not granting.command.groups and not pool.spec.default:
         message = f"pool {pool.name} is no default pool"
         return Refusal("forbidden", message, "name it with --pool", "pool")
-    if refusal := not_for(pool, granting.command):
+    if pool.spec.selectors != ANYBODY and (refusal := not_for(pool, granting.command)):
         return refusal
     if pool.spec.policy != "lowest":
         message = f"pool {pool.name} has policy {pool.spec.policy}, unknown to this release"
