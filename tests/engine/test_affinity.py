@@ -25,7 +25,8 @@ ZONE_A = Selector((("zone", "a"),))
 
 def request(labels: Labels = (), **around: object) -> Allocate:
     """An owner who says this much about where it runs."""
-    return Allocate((("pool",),), "pod-1", labels=labels, requester=Requester(**around))  # type: ignore[arg-type]
+    requester = Requester(**around)  # type: ignore[arg-type]
+    return Allocate((("pool",),), "pod-1", labels=labels, requester=requester)
 
 
 # Selectors, a request that matches them, one that does not, and one that does not say.

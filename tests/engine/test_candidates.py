@@ -48,7 +48,8 @@ def pools(*names: str, **fields: object) -> list[PutPool]:
 
 def names_of(ledger: TestLedger, found: Iterable[Any]) -> list[str]:
     """The names of the pools of leases."""
-    return [ledger.state.pool_table.of_id(lease.pool_id).name for lease in found]  # type: ignore[union-attr]
+    names = {pool.pool_id: pool.name for pool in ledger.state.pools()}
+    return [names[lease.pool_id] for lease in found]
 
 
 @pytest.fixture
