@@ -23,7 +23,9 @@ class AskedFor(TypedDict):
 
 _OPTIONS = (
     click.option(
-        "--namespace", metavar="NAME", help="The pod's namespace: recorded as a label, too."
+        "--namespace",
+        metavar="NAME",
+        help="The pod's namespace: recorded as a label, too. With -f: of what names none.",
     ),
     click.option(
         "--namespace-label",
