@@ -7,6 +7,7 @@ from typing import NamedTuple
 from engine import events as ev
 from engine import tags
 from engine.addresses import Address, RangeSet, family_of, format_address, from_int, to_int
+from engine.affinity import ANYBODY, not_for
 from engine.commands import Allocate, Claim
 from engine.draft import UNSALTED, Change
 from engine.endings import ending, ending_reads
@@ -105,20 +106,19 @@ def _reservation_against(granting: Granting, address: Address) -> str | None:
     return None if found is None else found.name
 
 
-def cannot_give_out(pool: Pool) -> Refusal | None:
-    """Why a pool gives out nothing new, whatever is free in it."""
+def cannot_give_out(granting: Granting, pool: Pool) -> Refusal | None:
+    """Why a pool gives this request nothing new, whatever is free in it."""
     if pool.terminating:
         message = f"pool {pool.name} is terminating"
         return Refusal("forbidden", message, "use another pool", "pool", pool.pool_id)
     if pool.spec.disabled:
         message = f"pool {pool.name} is disabled: it gives out nothing new"
         return Refusal("forbidden", message, "enable it, or use another pool", "pool")
-    if any(pool.spec.selectors):
-        message = (
-            f"pool {pool.name} has selectors that this release cannot evaluate "
-            f"({', '.join(pool.spec.selectors.given)}), so it gives out nothing"
-        )
-        return Refusal("forbidden", message, "remove them, or use another pool", "pool")
+    if not granting.command.groups and not pool.spec.default:
+        message = f"pool {pool.name} is no default pool"
+        return Refusal("forbidden", message, "name it with --pool", "pool")
+    if pool.spec.selectors != ANYBODY and (refusal := not_for(pool, granting.command)):
+        return refusal
     if pool.spec.policy != "lowest":
         message = f"pool {pool.name} has policy {pool.spec.policy}, unknown to this release"
         return Refusal("forbidden", message, "use policy lowest", "pool")
@@ -130,7 +130,7 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
     facts = granting.facts
     pool = next(pool for pool in pools if covers(pool.effective, address))
     shown = format_address(address)
-    if refusal := cannot_give_out(pool):
+    if refusal := cannot_give_out(granting, pool):
         return refusal
     holder = facts.lease_at(address)
     value = to_int(address)
@@ -190,7 +190,7 @@ def grant_any(
     for pool in pools:
         if missing == 0:
             break
-        if refusal := cannot_give_out(pool):
+        if refusal := cannot_give_out(granting, pool):
             blocked.append(_Blocked(pool, refusal))
             continue
         while missing > 0:

@@ -127,9 +127,10 @@ def _of_pool(world: World, record: Record, pool: Pool, address: bytes) -> None:
     value, shown, named = int.from_bytes(address), text_of(address), f"pool {event.name}"
     imported = isinstance(record.event, ev.LeaseGranted) and record.event.source is not None
     # What was leased elsewhere goes on here, whoever may have something new from the pool.
-    if pool.terminating or (not imported and (event.disabled or any(event.selectors))):
-        # This release writes no grant from a pool with selectors: it cannot evaluate them.
-        why = "terminating" if pool.terminating else "disabled" if event.disabled else "selective"
+    if pool.terminating or (not imported and event.disabled):
+        # Its selectors are not held against it: the labels of nodes and namespaces, which they
+        # look at, are not in the stream.
+        why = "terminating" if pool.terminating else "disabled"
         says = f"{shown} is granted from {named}, which is {why}"
         world.breach("pool-open", position, says, pool.position)
     if address == event.gateway:

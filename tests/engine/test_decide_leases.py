@@ -381,7 +381,7 @@ def test_a_disabled_pool_gives_no_new_incarnation_its_address(two: TestLedger) -
     [
         ({"disabled": True}, "disabled"),
         ({"selectors": Selectors(pod_affinity=Selector((("a", "b"),)))}, "podAffinity"),
-        ({"selectors": Selectors(node_names=("n",), multus_names=("m",))}, "nodeName, multusName"),
+        ({"selectors": Selectors(node_names=("n",), multus_names=("m",))}, "nodeName"),
         ({"policy": "random"}, "random"),
     ],
     ids=["disabled", "selector", "names", "policy"],
@@ -389,7 +389,7 @@ def test_a_disabled_pool_gives_no_new_incarnation_its_address(two: TestLedger) -
 def test_a_pool_that_cannot_give_out_says_why(
     ledger: TestLedger, fields: dict[str, Any], why: str
 ) -> None:
-    """Disabled, with selectors or a policy that we cannot evaluate: any and specific addresses."""
+    """Disabled, for others, or with a policy that we do not know: any and specific addresses."""
     ledger.apply(make_pool("a", ips=SMALL, **fields))
     for ips in ([], ["10.0.0.1"]):
         refusal = ledger.refused(make_allocate("a", ips=ips))
@@ -470,7 +470,7 @@ def test_exhausted_names_every_pool_that_was_tried(two: TestLedger) -> None:
 @pytest.mark.parametrize(
     ("command", "kind", "about"),
     [
-        (Allocate((), "x"), "invalid", "pool"),
+        (Allocate((), "x"), "not_found", "pool"),
         (Allocate(((),), "x"), "invalid", "pool"),
         (make_allocate("b"), "not_found", "pool"),
         (make_allocate("a,b"), "not_found", "pool"),

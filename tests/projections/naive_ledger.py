@@ -7,6 +7,7 @@ has rested is free with the next thing that happens, as in the real one.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -63,10 +64,12 @@ class NaivePool:
         """Its addresses."""
         return members(self.spec.ips) - members(self.spec.exclude_ips)
 
-    @property
-    def blocked(self) -> bool:
-        """Whether it gives out nothing new."""
-        return self.terminating or self.spec.disabled
+    def closed_to(self, command: Allocate) -> bool:
+        """Whether it gives this request nothing new; the tests select by the names of nodes."""
+        nodes = self.spec.selectors.node_names
+        elsewhere = bool(nodes) and command.requester.node not in nodes
+        unasked = not command.groups and not self.spec.default
+        return self.terminating or self.spec.disabled or elsewhere or unasked
 
 
 @dataclass(frozen=True)
@@ -359,8 +362,7 @@ class NaiveLedger:
 
     def enter(self, lease_id: int, value: int, command: Allocate) -> None:
         """A lease that was granted."""
-        names = {name for group in command.groups for name in group} & self.pools.keys()
-        (name,) = (name for name in names if value in self.pools[name].mine)
+        (name,) = (name for name, pool in self.pools.items() if value in pool.mine)
         ttl_s = command.ttl_s if command.ttl_s is not None else self.pools[name].spec.ttl_s
         self.leases[lease_id] = NaiveLease(
             name, value, command.owner, command.interface, command.uid, ttl_s, self.end_of(ttl_s)
@@ -382,14 +384,13 @@ class _Allocation:
 
     def answer(self) -> Answer:
         command = self.command
-        names = [name for group in command.groups for name in group]
-        if any(name not in self.ledger.pools for name in names):
-            raise Refused("not_found")
+        groups = [self.in_order(group) for group in self.named() or self.defaults()]
+        names = [name for group in groups for name in group]
         asked = {to_int(address) for address in command.addresses}
-        most = command.number * len(command.groups)
-        if len(set(names)) < len(names) or not len(asked) == len(command.addresses) <= most:
+        most = command.number * len(groups)
+        if not len(asked) == len(command.addresses) <= most:
             raise Refused("invalid")
-        for group in command.groups:
+        for group in groups:
             self.serve(group, asked)
         if asked - set().union(*(self.ledger.pools[name].mine for name in names)):
             raise Refused("invalid")
@@ -397,6 +398,46 @@ class _Allocation:
         changed += len(self.ended & self.ledger.reports.keys())
         granted, ended, held = map(frozenset, (self.granted, self.ended, self.held))
         return Answer(None, granted, ended, held, changed)
+
+    def named(self) -> list[list[str]]:
+        """The pools that are named, or whose names are like what is; each but once."""
+        pools = sorted(self.ledger.pools)
+        plain = [n for group in self.command.groups for n in group if not set(n) & set("*?[")]
+        if not set(plain) <= set(pools):
+            raise Refused("not_found")
+        if len(set(plain)) < len(plain):
+            raise Refused("invalid")
+        groups: list[list[str]] = []
+        for group in self.command.groups:
+            taken = [name for before in groups for name in before]
+            taken += [name for name in plain if name not in group]
+            groups.append([])
+            for name in group:
+                like = [name] if name in plain else fnmatch.filter(pools, name)
+                if not like:
+                    raise Refused("not_found")
+                groups[-1] += [n for n in like if n not in taken and n not in groups[-1]]
+            if not groups[-1]:
+                raise Refused("invalid")
+        return groups
+
+    def defaults(self) -> list[list[str]]:
+        """The default pools of each family; and where the owner holds something already."""
+        pools, command = self.ledger.pools, self.command
+        names = sorted(name for name, pool in pools.items() if pool.spec.default)
+        holding = self.ledger.holding(command.owner, command.interface)
+        held = [self.ledger.leases[lease].pool for lease in holding]
+        families = sorted({pools[name].spec.family for name in names or held})
+        if not families:
+            raise Refused("not_found")
+        meant = dict.fromkeys([*names, *held])
+        return [[n for n in meant if pools[n].spec.family == family] for family in families]
+
+    def in_order(self, group: list[str]) -> tuple[str, ...]:
+        """Those that are for certain nodes first."""
+        pools = self.ledger.pools
+        picky = [name for name in group if pools[name].spec.selectors.node_names]
+        return (*picky, *(name for name in group if name not in picky))
 
     def serve(self, group: tuple[str, ...], asked: set[int]) -> None:
         """One group of pools: what is asked for, what is held, and what is missing."""
@@ -424,7 +465,7 @@ class _Allocation:
     def grant_this(self, value: int, group: tuple[str, ...]) -> None:
         """Exactly this address."""
         (pool,) = (p for p in (self.ledger.pools[name] for name in group) if value in p.mine)
-        if pool.blocked:
+        if pool.closed_to(self.command):
             raise Refused("forbidden")
         ledger = self.ledger
         if value in ledger.leased() and not self.expire(value):
@@ -463,7 +504,7 @@ class _Allocation:
         self.ended.add(lease_id)
         closed = lease.value in self.ledger.reserved(but_for=command.owner)
         closed |= lease_id in self.ledger.reports
-        if not closed and not self.ledger.pools[lease.pool].blocked:
+        if not closed and not self.ledger.pools[lease.pool].closed_to(command):
             self.granted.add(lease.value)
         elif lease.value in asked:
             raise Refused("forbidden")
@@ -474,7 +515,7 @@ class _Allocation:
         """The owner's own address, else the lowest, else what time has freed; pool after pool."""
         ledger = self.ledger
         for name in group:
-            if ledger.pools[name].blocked:
+            if ledger.pools[name].closed_to(self.command):
                 continue
             mine = ledger.pools[name].mine
             resting = {v for v, at in ledger.ready_ms.items() if at > ledger.now_ms}
@@ -495,5 +536,5 @@ class _Allocation:
                 if self.expire(lease.value):
                     self.granted.add(lease.value)
                     return
-        blocked = all(ledger.pools[name].blocked for name in group)
+        blocked = all(ledger.pools[name].closed_to(self.command) for name in group)
         raise Refused("forbidden" if blocked else "exhausted")

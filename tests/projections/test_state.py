@@ -27,12 +27,13 @@ from engine.commands import (
     PutReservation,
     Release,
     Renew,
+    Requester,
     SetAside,
     Sweep,
     Target,
 )
 from engine.errors import Refusal
-from engine.model import PoolSpec, ReservationSpec
+from engine.model import PoolSpec, ReservationSpec, Selectors
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
 from tests.builders import START_MS, MemoryPages, TestLedger, ended, granted
@@ -81,6 +82,8 @@ def pools(draw: st.DrawFn, name: str | None = None) -> PutPool:
         disabled=seldom(draw),
         cooldown_s=draw(st.sampled_from((0, 0, 5))),
         ttl_s=draw(st.sampled_from((None, 8))),
+        default=draw(st.booleans()),
+        selectors=Selectors(node_names=draw(st.sampled_from(((), (), (), ("n1",))))),
     )
     return PutPool(name, spec)
 
@@ -116,6 +119,7 @@ def addresses(draw: st.DrawFn) -> Address:
 GROUPS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("a",),), (("b",),), (("c",),), (("a", "b"),), (("b", "a"),), (("b", "c", "a"),),
     (("c",), ("a",)), (("a", "b"), ("c",)), (("b",), ("a",)), (("a",), ("a", "b")),
+    (), (), (("[ab]",),), (("c",), ("*",)), (("b", "?"),), (("[bc]",), ("b",)),
 )  # fmt: skip
 OWNERS: Final = st.sampled_from(("x", "y", "z"))
 INTERFACES: Final = st.sampled_from(("eth0", "eth0", "net1"))
@@ -147,6 +151,7 @@ def allocates(draw: st.DrawFn) -> Allocate:
         addresses=draw(st.just(()) | st.lists(addresses(), max_size=2).map(tuple)),
         number=draw(st.integers(1, 3)),
         ttl_s=draw(st.sampled_from((None, None, None, 8))),
+        requester=Requester(node=draw(st.sampled_from((None, "n1", "n1", "n2")))),
     )
 
 
