@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pyroaring import BitMap64
 
-from engine.addresses import Address, format_address
+from engine.addresses import Address, RangeSet, family_of, format_address, from_int
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import ConflictReported, LeaseGranted
@@ -143,6 +143,20 @@ class Leases:
     def last_tenure(self, address: Address) -> tuple[int, int] | None:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
         return self._last_tenure.get(address)
+
+    def idle_within(self, ranges: RangeSet) -> Iterator[tuple[int, int]]:
+        """Of each address in `ranges` that was held and is not: when that ended, and which."""
+        last, family = self._last_tenure, ranges.family
+        if ranges.size <= len(last):  # whichever is less to walk along
+            for first, high in ranges.ranges:
+                for value in range(first, high + 1):
+                    found = last.get(from_int(value, family))
+                    if found is not None:
+                        yield found[0], value
+            return
+        for address, (ended_at_ms, _) in last.items():
+            if family_of(address) == family and int.from_bytes(address) in ranges:
+                yield ended_at_ms, int.from_bytes(address)
 
     def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
         """The active leases of a pool that hold one of `addresses`."""
