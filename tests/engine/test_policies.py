@@ -10,7 +10,8 @@ import pytest
 
 from engine.addresses import to_int
 from engine.choosing import drawn
-from engine.commands import AllocateTogether, Apply, Command, SetAside
+from engine.commands import AllocateTogether, Apply, Claim, Command, SetAside
+from engine.decide import decide
 from engine.errors import Refusal
 from engine.events import LeaseGranted
 from engine.facts import Pool
@@ -307,6 +308,30 @@ class TestLeastRecentlyUsed:
         change(ledger, ips=["10.0.0.1-10.0.0.5"], policy="least-recently-used")
         assert [take(ledger, f"o{n}") for n in range(4)] == ["5", "4", "3", "1"]
 
+    def test_what_is_reserved_later_is_passed_over(self) -> None:
+        """Also what was never held, once the order is known."""
+        ledger = with_pool("least-recently-used", ips=FOUR)
+        assert take(ledger, "a") == "1"
+        ledger.apply(make_reservation("kept", "10.0.0.2-10.0.0.3"))
+        assert take(ledger, "b") == "4"
+        ledger.done(make_delete(reservations=["kept"]))
+        assert take(ledger, "c") == "2"
+
+    def test_what_is_asked_for_no_more_is_kept_no_more(self) -> None:
+        """A pool of another policy leaves no page of the order behind."""
+        ledger, pages = with_pool("least-recently-used", ips=FOUR), MemoryPages()
+        (lease,) = ledger.grant()
+        ledger.done(make_release(lease.lease_id))
+        for looked_at in (False, True):
+            ledger.take_up(pages)
+            assert {table for table, _ in pages.stored if table[:4] == "idle"} != set()
+            if looked_at:
+                ledger.done(make_release(ledger.grant()[0].lease_id))
+            change(ledger, ips=FOUR, policy="lowest")
+            ledger.take_up(pages)
+            assert {table for table, _ in pages.stored if table[:4] == "idle"} == set()
+            change(ledger, ips=FOUR, policy="sticky")
+
     def test_it_is_what_a_plain_list_says_over_random_histories(self) -> None:
         """Takes and releases, by address too, in a pool that also rests and is kept in pages."""
         random = Random(5)  # noqa: S311 - the same history on every run
@@ -370,7 +395,7 @@ def test_what_is_proposed_can_be_taken_back(policy: Policy) -> None:
     """A refused member of a batch leaves what it would have had to the next one."""
     ledger = with_pool(policy, ips=FOUR)
     placement = Placement(seed=5)
-    refused = ledger.decide(make_allocate(number=5), placement)
+    refused = decide(ledger.state, make_allocate(number=5), Claim(), placement)
     assert isinstance(refused, Refusal)
-    decision = ledger.decide(make_allocate(number=4, owner="b"), placement)
+    decision = decide(ledger.state, make_allocate(number=4), Claim(), placement)
     assert not isinstance(decision, Refusal)

@@ -111,6 +111,18 @@ class TestSticky:
                 self.leave(ledger, owner)
         assert take(ledger, "b") == "2", "as every newcomer: it is idle for longest"
 
+    def test_what_another_had_while_the_pool_was_not_sticky_is_forgotten(self) -> None:
+        """Nobody wrote that down, but the address's last tenure tells."""
+        ledger = with_pool("sticky", ips=FOUR)
+        for owner in "ab":
+            take(ledger, owner)
+        self.leave(ledger, "b")
+        change(ledger, ips=FOUR, policy="lowest")
+        assert take(ledger, "x") == "2"
+        self.leave(ledger, "x")
+        change(ledger, ips=FOUR, policy="sticky")
+        assert take(ledger, "b") == "3"
+
     def test_newcomers_are_given_what_nobody_is_remembered_for(self, ledger: TestLedger) -> None:
         """What was never held first, then what was left longest ago."""
         for owner in "abc":
