@@ -16,8 +16,8 @@ from engine.model import Policy
 from engine.placement import Placement
 
 # [format] From one seed come so many places where a free address is looked for; then it is counted
-# out among the free ones. In a pool that is half full the ninth draw is needed once in 256 times.
-_DRAWS: Final = 8
+# out among the free ones. In a pool that is half full that is needed once in 16 times.
+_DRAWS: Final = 4
 # What is pending in the batch is drawn again: so often, and more often when much is pending.
 _SEEDS: Final = 8
 _SEEDS_FOR_EACH_PENDING: Final = 16
