@@ -53,7 +53,7 @@ class Placement:
         if order is None:
             order = self._idle[pool.pool_id] = iter(facts.longest_idle(pool.pool_id))
         for value in order:
-            if (pool.pool_id, value) not in self._pending:
+            if not self.is_pending(pool, value):
                 self.claim(pool, value)
                 return value
         return None

@@ -48,8 +48,12 @@ class Idle:
             self._laid_out_for = free.open
         value = self._untouched.lowest()
         while value is not None:
-            yield value
-            value = self._untouched.lowest(value + 1)
+            found = free.lowest(value)
+            if found == value:
+                yield value
+                value = self._untouched.lowest(value + 1)
+            else:  # it is in a block that is leased: go on where something is free
+                value = None if found is None else self._untouched.lowest(found)
         if not free.counts.free:
             return  # all of it is held, rests, or is closed
         for _, value in self.order:
@@ -63,14 +67,16 @@ class Idle:
 
     @classmethod
     def of(cls, pool: Pool, pools: Pools, leases: Leases) -> Idle:
-        """What follows from the last tenures of a pool's addresses."""
-        free = pools.free(pool.pool_id)
-        untouched = _free_set(pool, free)
-        untouched.take_chunks(free.chunks())
+        """What follows from the tenures of a pool's addresses, those that last and the last ones.
+
+        An address that was leased in a block only counts as never held: nobody held just it.
+        """
+        untouched = _free_set(pool, pools.free(pool.pool_id))
+        for value in leases.held_within(pool.effective):
+            untouched.take(value)
         pairs = list(leases.idle_within(pool.effective))
         for _, value in pairs:
-            if not untouched.is_taken(value):  # or it rests
-                untouched.take(value)
+            untouched.take(value)
         return cls(pool, untouched, Ordered(pairs))
 
     @classmethod
@@ -126,23 +132,15 @@ class Idles:
     def grant(self, event: tuple[Any, ...]) -> None:
         """Fold a grant, before the lease is: the members of a `LeaseGranted`."""
         pool_id, address, prefix_length, *_ = event
-        if pool_id not in self._by_pool:
-            return
-        if prefix_length != len(address) * 8:
-            self.forget(pool_id)
-            return
-        last = self._leases.last_tenure(address)
-        self._of(pool_id).take(int.from_bytes(address), None if last is None else last[0])
+        if pool_id in self._by_pool and prefix_length == len(address) * 8:
+            since_ms = self._leases.idle_since(address)
+            self._of(pool_id).take(int.from_bytes(address), since_ms)
 
     def end(self, event: tuple[Any, ...], ended_at_ms: int) -> None:
         """Fold the end of a lease, in effect at `ended_at_ms`: the members of a `LeaseEnded`."""
         _, pool_id, address, prefix_length, *_ = event
-        if pool_id not in self._by_pool:
-            return
-        if prefix_length != len(address) * 8:
-            self.forget(pool_id)
-            return
-        self._of(pool_id).give_back(int.from_bytes(address), ended_at_ms)
+        if pool_id in self._by_pool and prefix_length == len(address) * 8:
+            self._of(pool_id).give_back(int.from_bytes(address), ended_at_ms)
 
     def define(self, pool: Pool, *, asked_for: bool) -> None:
         """A pool is defined so now: what is known of other addresses is of no use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pyroaring import BitMap64
 
@@ -23,6 +23,8 @@ from projections.pages import (
 )
 
 SCHEMA_VERSION = 2
+
+V = TypeVar("V")
 
 # The members of an event, a sealed part or a lease, named or plain: a replay folds millions.
 Fields = tuple[Any, ...]
@@ -144,19 +146,19 @@ class Leases:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
         return self._last_tenure.get(address)
 
+    def idle_since(self, address: Address) -> int | None:
+        """Since when nobody holds an address that was leased by itself; None if it never was."""
+        last = self._last_tenure.get(address)
+        return None if last is None else last[0]
+
     def idle_within(self, ranges: RangeSet) -> Iterator[tuple[int, int]]:
-        """Of each address in `ranges` that was held and is not: when that ended, and which."""
-        last, family = self._last_tenure, ranges.family
-        if ranges.size <= len(last):  # whichever is less to walk along
-            for first, high in ranges.ranges:
-                for value in range(first, high + 1):
-                    found = last.get(from_int(value, family))
-                    if found is not None:
-                        yield found[0], value
-            return
-        for address, (ended_at_ms, _) in last.items():
-            if family_of(address) == family and int.from_bytes(address) in ranges:
-                yield ended_at_ms, int.from_bytes(address)
+        """The addresses in `ranges` that were leased by themselves: since when not, and which."""
+        for value, last in _within(self._last_tenure, ranges):
+            yield last[0], value
+
+    def held_within(self, ranges: RangeSet) -> Iterator[int]:
+        """The addresses in `ranges` that are leased by themselves."""
+        return (value for value, _ in _within(self._by_address, ranges))
 
     def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
         """The active leases of a pool that hold one of `addresses`."""
@@ -311,6 +313,20 @@ class Leases:
         leases._due = {pool_id: due_of(pool_id, parts) for pool_id, parts in told["due"]}
         leases._reports = {lease: Report(*report) for lease, *report in told["reports"]}
         return leases
+
+
+def _within(table: MutableMapping[Address, V], ranges: RangeSet) -> Iterator[tuple[int, V]]:
+    """What a table says of the addresses in `ranges`, by a walk along the shorter of the two."""
+    if ranges.size <= len(table):
+        for first, last in ranges.ranges:
+            for value in range(first, last + 1):
+                found = table.get(from_int(value, ranges.family))
+                if found is not None:
+                    yield value, found
+        return
+    for address, found in table.items():
+        if family_of(address) == ranges.family and int.from_bytes(address) in ranges:
+            yield int.from_bytes(address), found
 
 
 def _expiry(lease: Lease) -> tuple[int, int]:
