@@ -7,15 +7,18 @@ there. A replay, which asks nothing, does not pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from engine.addresses import Address, RangeSet, family_of, from_int
 from engine.facts import Pool
 from projections.free_set import FreeSet
 from projections.leases import Leases
 from projections.ordered import Ordered, numbers_of, page_of
 from projections.pages import PageSink, PageSource
 from projections.pools import Pools
+
+V = TypeVar("V")
 
 _TABLE = "idle"
 _PARTS = "idle_part"
@@ -72,9 +75,9 @@ class Idle:
         An address that was leased in a block only counts as never held: nobody held just it.
         """
         untouched = _free_set(pool, pools.free(pool.pool_id))
-        for value in leases.held_within(pool.effective):
+        for value, _ in _within(leases.single, pool.effective):
             untouched.take(value)
-        pairs = list(leases.idle_within(pool.effective))
+        pairs = [(last[0], value) for value, last in _within(leases.idle, pool.effective)]
         for _, value in pairs:
             untouched.take(value)
         return cls(pool, untouched, Ordered(pairs))
@@ -91,6 +94,20 @@ class Idle:
 def _free_set(pool: Pool, free: FreeSet) -> FreeSet:
     closed = pool.effective - free.open
     return FreeSet(pool.spec.subnet.first, pool.spec.family, pool.effective, closed)
+
+
+def _within(table: Mapping[Address, V], ranges: RangeSet) -> Iterator[tuple[int, V]]:
+    """What a table says of the addresses in `ranges`, by a walk along the shorter of the two."""
+    if ranges.size <= len(table):
+        for first, last in ranges.ranges:
+            for value in range(first, last + 1):
+                found = table.get(from_int(value, ranges.family))
+                if found is not None:
+                    yield value, found
+        return
+    for address, found in table.items():
+        if family_of(address) == ranges.family and int.from_bytes(address) in ranges:
+            yield int.from_bytes(address), found
 
 
 class Idles:
@@ -133,8 +150,8 @@ class Idles:
         """Fold a grant, before the lease is: the members of a `LeaseGranted`."""
         pool_id, address, prefix_length, *_ = event
         if pool_id in self._by_pool and prefix_length == len(address) * 8:
-            since_ms = self._leases.idle_since(address)
-            self._of(pool_id).take(int.from_bytes(address), since_ms)
+            last = self._leases.idle.get(address)
+            self._of(pool_id).take(int.from_bytes(address), None if last is None else last[0])
 
     def end(self, event: tuple[Any, ...], ended_at_ms: int) -> None:
         """Fold the end of a lease, in effect at `ended_at_ms`: the members of a `LeaseEnded`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, Final
 
 from pyroaring import BitMap64
 
-from engine.addresses import Address, RangeSet, family_of, format_address, from_int
+from engine.addresses import Address, format_address
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import ConflictReported, LeaseGranted
@@ -23,8 +23,6 @@ from projections.pages import (
 )
 
 SCHEMA_VERSION = 2
-
-V = TypeVar("V")
 
 # The members of an event, a sealed part or a lease, named or plain: a replay folds millions.
 Fields = tuple[Any, ...]
@@ -93,6 +91,16 @@ class Leases:
             return (Lease._make(self._by_id[lease_id]) for lease_id in sorted(self._by_id))
         return map(Lease._make, self._by_id.values())
 
+    @property
+    def single(self) -> Mapping[Address, int]:
+        """The addresses that are leased by themselves, with their leases."""
+        return self._by_address
+
+    @property
+    def idle(self) -> Mapping[Address, tuple[int, int]]:
+        """The addresses that were leased by themselves and are not: until when, by which lease."""
+        return self._last_tenure
+
     def get(self, lease_id: int) -> Lease | None:
         """The active lease with that id."""
         found = self._by_id.get(lease_id)
@@ -145,20 +153,6 @@ class Leases:
     def last_tenure(self, address: Address) -> tuple[int, int] | None:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
         return self._last_tenure.get(address)
-
-    def idle_since(self, address: Address) -> int | None:
-        """Since when nobody holds an address that was leased by itself; None if it never was."""
-        last = self._last_tenure.get(address)
-        return None if last is None else last[0]
-
-    def idle_within(self, ranges: RangeSet) -> Iterator[tuple[int, int]]:
-        """The addresses in `ranges` that were leased by themselves: since when not, and which."""
-        for value, last in _within(self._last_tenure, ranges):
-            yield last[0], value
-
-    def held_within(self, ranges: RangeSet) -> Iterator[int]:
-        """The addresses in `ranges` that are leased by themselves."""
-        return (value for value, _ in _within(self._by_address, ranges))
 
     def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
         """The active leases of a pool that hold one of `addresses`."""
@@ -313,20 +307,6 @@ class Leases:
         leases._due = {pool_id: due_of(pool_id, parts) for pool_id, parts in told["due"]}
         leases._reports = {lease: Report(*report) for lease, *report in told["reports"]}
         return leases
-
-
-def _within(table: MutableMapping[Address, V], ranges: RangeSet) -> Iterator[tuple[int, V]]:
-    """What a table says of the addresses in `ranges`, by a walk along the shorter of the two."""
-    if ranges.size <= len(table):
-        for first, last in ranges.ranges:
-            for value in range(first, last + 1):
-                found = table.get(from_int(value, ranges.family))
-                if found is not None:
-                    yield value, found
-        return
-    for address, found in table.items():
-        if family_of(address) == ranges.family and int.from_bytes(address) in ranges:
-            yield int.from_bytes(address), found
 
 
 def _expiry(lease: Lease) -> tuple[int, int]:
