@@ -11,11 +11,14 @@ from benchmarks import (
     history,
     life,
     mirror,
+    policies,
     replay,
     startup,
 )
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    benches = (append, allocate, replay, life, startup, cold, history, audit, mirror, attribute)
+    benches = (
+        append, allocate, replay, life, startup, cold, history, audit, mirror, attribute, policies,
+    )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])

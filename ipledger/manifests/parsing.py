@@ -28,7 +28,6 @@ from ipledger.manifests.stated import (
     read_quarantine,
     read_space,
 )
-
 from ipledger.manifests.surroundings import Namespace, Node, read_namespace, read_node
 from ipledger.manifests.workloads import Workload, read_deployment, read_pod
 

@@ -89,6 +89,15 @@ class NaiveLease:
         return self.expires_at_ms is not None and self.expires_at_ms <= now_ms
 
 
+class NaiveMemory(NamedTuple):
+    """Whose an address was, by which lease, and until when a sticky pool remembers that."""
+
+    owner: str
+    interface: str
+    lease_id: int
+    until_ms: int | None
+
+
 @dataclass
 class NaiveQuarantine:
     """What was set aside at once and has not been put back."""
@@ -110,6 +119,8 @@ class NaiveLedger:
     ready_ms: dict[int, int] = field(default_factory=dict)  # of what rests
     quarantines: list[NaiveQuarantine] = field(default_factory=list)
     reports: dict[int, int | None] = field(default_factory=dict)  # by lease: for how many seconds
+    idle: dict[int, tuple[int, int]] = field(default_factory=dict)  # since when, by which lease
+    memories: dict[int, NaiveMemory] = field(default_factory=dict)
 
     # -------------------------------------------------------------------------- what there is
 
@@ -288,7 +299,13 @@ class NaiveLedger:
         for lease_id in ending:
             lease = self.leases.pop(lease_id)
             changed += 1
-            rest_s = self.pools[lease.pool].spec.cooldown_s
+            self.idle[lease.value] = (self.now_ms, lease_id)
+            spec = self.pools[lease.pool].spec
+            if spec.policy == "sticky":
+                until_ms = self.end_of(spec.sticky_s)
+                memory = NaiveMemory(lease.owner, lease.interface, lease_id, until_ms)
+                self.memories[lease.value] = memory
+            rest_s = spec.cooldown_s
             if rest_s:
                 self.ready_ms[lease.value] = self.now_ms + rest_s * 1_000
             if lease_id in self.reports:
@@ -367,6 +384,7 @@ class NaiveLedger:
         self.leases[lease_id] = NaiveLease(
             name, value, command.owner, command.interface, command.uid, ttl_s, self.end_of(ttl_s)
         )
+        self.idle.pop(value, None)
         self.ready_ms.pop(value, None)  # it rested, or its owner has a new incarnation
         self.was_lease.add(lease_id)
 
@@ -509,10 +527,42 @@ class _Allocation:
         elif lease.value in asked:
             raise Refused("forbidden")
         else:
-            self.grant_any(group)
+            self.grant_any(group, supersedes=True)
 
-    def grant_any(self, group: tuple[str, ...]) -> None:
-        """The owner's own address, else the lowest, else what time has freed; pool after pool."""
+    def preferred(self, name: str, *, supersedes: bool) -> int | None:
+        """What a pool's policy would rather give than any other of its free addresses."""
+        ledger, spec = self.ledger, self.ledger.pools[name].spec
+        free = ledger.free(name) - self.granted
+        if spec.policy == "lowest":
+            return min(free, default=None)
+        if spec.policy == "sticky" and (last := self.last_held(name, free, supersedes=supersedes)):
+            return last
+        return min(
+            free, key=lambda value: (ledger.idle.get(value, (-1, 0))[0], value), default=None
+        )
+
+    def last_held(self, name: str, free: set[int], *, supersedes: bool) -> int | None:
+        """What the pool remembers for the holder, if that is free or rests from its own lease."""
+        ledger, command = self.ledger, self.command
+        closed = ledger.reserved() | ledger.quarantined() | self.granted
+        found = []
+        for value, memory in ledger.memories.items():
+            over = memory.until_ms is not None and memory.until_ms <= ledger.now_ms
+            since_ms, last_lease = ledger.idle.get(value, (0, 0))
+            rests = value in ledger.ready_ms and value not in closed
+            if supersedes and ledger.ready_ms.get(value, 0) > ledger.now_ms:
+                rests = False
+            if (
+                memory[:3] == (command.owner, command.interface, last_lease)
+                and not over
+                and value in ledger.pools[name].mine
+                and (value in free or rests)
+            ):
+                found.append((-since_ms, value))
+        return min(found)[1] if found else None
+
+    def grant_any(self, group: tuple[str, ...], *, supersedes: bool = False) -> None:
+        """The owner's own address, else by policy, else what time has freed; pool after pool."""
         ledger = self.ledger
         for name in group:
             if ledger.pools[name].closed_to(self.command):
@@ -521,10 +571,12 @@ class _Allocation:
             resting = {v for v, at in ledger.ready_ms.items() if at > ledger.now_ms}
             own = ledger.own(self.command.owner) & mine
             own -= ledger.leased() | ledger.quarantined() | resting
-            for choice in (own - self.granted, ledger.free(name) - self.granted):
-                if choice:
-                    self.granted.add(min(choice))
-                    return
+            choice = min(own - self.granted, default=None)
+            if choice is None:
+                choice = self.preferred(name, supersedes=supersedes)
+            if choice is not None:
+                self.granted.add(choice)
+                return
             closed = ledger.reserved() | ledger.quarantined() | resting | self.granted
             rested = (ledger.ready_ms.keys() & mine) - closed
             if rested:
