@@ -133,10 +133,6 @@ SCENARIOS: Final[dict[Reason, Scenario]] = {
         lambda ledger: ledger.apply(make_pool("a", ips=IPS, selectors=SELECTED)), "no", "x",
         "(podAffinity)",
     ),
-    Reason.POOL_POLICY: Scenario(
-        lambda ledger: ledger.apply(make_pool("a", ips=IPS, policy="sticky")), "no", "x",
-        "pool a has policy sticky",
-    ),
     Reason.LEASED: Scenario(
         lambda ledger: ledger.grant("a", owner="other"), "no", "x",
         "leased to other on eth0 (lease 3)",
@@ -288,7 +284,6 @@ MESSAGES: Final = {
     Reason.POOL_TERMINATING: "is terminating",
     Reason.POOL_DISABLED: "is disabled",
     Reason.POOL_SELECTORS: "has selectors",
-    Reason.POOL_POLICY: "has policy",
     Reason.LEASED: "is leased to",
     Reason.QUARANTINED: "is quarantined",
     Reason.COOLING: "rests for",
