@@ -11,12 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from engine.commands import Command
-from ipledger import operations
+from ipledger import operations, reconciling
 from ipledger.ledger import Ledger, accepted, connect
 from ipledger.operation import Operation
+from ipledger.reconciling import Claims, Undone
 from ipledger.writing import Call, Done, Held, Outcome
 
 P = ParamSpec("P")
@@ -75,6 +76,12 @@ class AsyncLedger:
     sweep = _awaits(operations.sweep)
     quarantine = _awaits(operations.quarantine)
     unquarantine = _awaits(operations.unquarantine)
+    reconcile = _awaits(reconciling.reconcile)
+
+    async def undo(self, lease: int, **claims: Unpack[Claims]) -> Undone:
+        """Give an address back to whose lease it was; see `ipledger.reconciling.undo`."""
+        ended = await asyncio.to_thread(reconciling.find_ended, self.ledger, lease)
+        return await self.run(reconciling.undo(lease, ended, **claims))
 
     async def run(self, operation: Operation[Answer]) -> Answer:
         """Carry out an operation.

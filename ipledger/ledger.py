@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
 from engine import tags
 from engine.commands import Claim
@@ -20,12 +20,13 @@ from engine.placement import Placement
 from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
-from ipledger import operations
+from ipledger import operations, reconciling
 from ipledger.high_water import HighWaterFile
 from ipledger.local import STATE, view_path
 from ipledger.opening import Opener, Progress
 from ipledger.operation import Operation
 from ipledger.reaching import open_server
+from ipledger.reconciling import Claims, Undone
 from ipledger.writer import Writer
 from ipledger.writing import Done, Held, Outcome
 from projections.digest import state_digest
@@ -230,6 +231,11 @@ class Ledger:
     sweep = _waits(operations.sweep)
     quarantine = _waits(operations.quarantine)
     unquarantine = _waits(operations.unquarantine)
+    reconcile = _waits(reconciling.reconcile)
+
+    def undo(self, lease: int, **claims: Unpack[Claims]) -> Undone:
+        """Give an address back to whose lease it was; see `ipledger.reconciling.undo`."""
+        return self.run(reconciling.undo(lease, reconciling.find_ended(self, lease), **claims))
 
     def ensure_space(self) -> None:
         """Make the space `default` on its first use; any other must have been created.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from engine.commands import Claim, Command, Delete, Release, command_key
+from engine.commands import Claim, Command, Delete, Reconcile, Release, command_key
 from engine.decide_time import SWEEP_ENDS_MAX
 from engine.endings import ENDS_BYTES_MAX, weight
 from engine.entry import Record
@@ -61,6 +61,8 @@ class Operation(NamedTuple, Generic[Answer]):
         """Whether there may be more to do than the last commit did."""
         if not self.series or isinstance(outcome, Held):
             return False
+        if isinstance(self.command, Reconcile):
+            return True  # what was told may be enough to end something
         # No single end is as large as half of them may be, so a smaller commit was not cut short.
         size = sum(weight(record.event, record.sealed) for record in outcome.records)
         return len(outcome.records) >= SWEEP_ENDS_MAX or size > ENDS_BYTES_MAX // 2
