@@ -21,6 +21,10 @@ from engine.facts import Facts, Lease
 from engine.names import TEXT_BYTES_MAX
 from engine.observation import Absence, missed
 
+# What was in use longer ago says little about now.
+AGE_S_MAX: Final = 3_600
+# A file's time and the server's clock may differ by so much; it is waited for.
+_AHEAD_MS_MAX: Final = 1_000
 # A series is of commits of at most this many events, so that others get their turn.
 OBSERVED_MAX: Final = 1_000
 
@@ -36,14 +40,14 @@ def decide_reconcile(facts: Facts, command: Reconcile, claim: Claim, now_ms: int
     changes = told if told.changes else _end(facts, command, claim, found)
     if not changes.changes:
         return Nothing()
-    if refusal := needs_level(facts, 2, "observations"):
+    if refusal := needs_level(facts, 2, "observations") or _too_old(command, now_ms):
         return refusal
     return Draft(tuple(changes.changes), tuple(changes.reads), command.observed.observed_at_ms)
 
 
 def _check(facts: Facts, command: Reconcile, now_ms: int) -> Refusal | None:
     observed_at_ms = command.observed.observed_at_ms
-    if observed_at_ms > now_ms or observed_at_ms < 0:
+    if observed_at_ms > now_ms + _AHEAD_MS_MAX or observed_at_ms < 0:
         ahead_s = (observed_at_ms - now_ms) / 1_000
         message = f"the observation was made {ahead_s:.3f} s in the future"
         if observed_at_ms < 0:
@@ -57,6 +61,18 @@ def _check(facts: Facts, command: Reconcile, now_ms: int) -> Refusal | None:
             hint = "see `ipledger get pools`"
             return Refusal("not_found", f"pool {name} does not exist", hint, "pool")
     return None
+
+
+def _too_old(command: Reconcile, now_ms: int) -> Refusal | None:
+    """Why an observation says nothing any more.
+
+    That a lease is in use costs no event, so nobody knows what was seen after an old observation.
+    """
+    age_s = (now_ms - command.observed.observed_at_ms) // 1_000
+    if age_s <= AGE_S_MAX:
+        return None
+    message = f"the observation is {age_s} s old, and {AGE_S_MAX} s at most are believed"
+    return Refusal("forbidden", f"{message}; nothing was written", "look again", "observed_at")
 
 
 def suspicious(command: Reconcile, found: Compared) -> Refusal | None:

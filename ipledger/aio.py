@@ -80,7 +80,7 @@ class AsyncLedger:
 
     async def undo(self, lease: int, **claims: Unpack[Claims]) -> Undone:
         """Give an address back to whose lease it was; see `ipledger.reconciling.undo`."""
-        ended = await asyncio.to_thread(reconciling.find_ended, self.ledger, lease)
+        ended = await asyncio.to_thread(reconciling.look_up, self.ledger, lease)
         return await self.run(reconciling.undo(lease, ended, **claims))
 
     async def run(self, operation: Operation[Answer]) -> Answer:

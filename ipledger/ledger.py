@@ -235,7 +235,7 @@ class Ledger:
 
     def undo(self, lease: int, **claims: Unpack[Claims]) -> Undone:
         """Give an address back to whose lease it was; see `ipledger.reconciling.undo`."""
-        return self.run(reconciling.undo(lease, reconciling.find_ended(self, lease), **claims))
+        return self.run(reconciling.undo(lease, reconciling.look_up(self, lease), **claims))
 
     def ensure_space(self) -> None:
         """Make the space `default` on its first use; any other must have been created.

@@ -14,11 +14,13 @@ from engine.model import ENDINGS
 from engine.names import Labels, check_name, check_text
 from engine.observation import Observation
 from engine.pool_spec import check_seconds
+from engine.reading import find_entry
 from engine.stream import PAGE_ENTRIES, Stream
 from engine.wire import decode_entry
 from ipledger.operation import Operation, make_claim
 from ipledger.writing import Done, Held
 from projections.leases import granted_lease
+from projections.state import LedgerState
 
 if TYPE_CHECKING:
     from ipledger.ledger import Ledger
@@ -113,6 +115,12 @@ def reconcile(
     return Operation(command, claim, key, timeout_s, read, series=True)
 
 
+def reconcile_command(operation: Operation[Reconciled]) -> Reconcile:
+    """The command of an operation that `reconcile` made."""
+    assert isinstance(operation.command, Reconcile), "that is what it consists of"
+    return operation.command
+
+
 def undo(
     lease: int,
     ended: EndedLease | None,
@@ -139,8 +147,8 @@ def undo(
     return Operation(Undo(lease, ended), claim, key, timeout_s, read)
 
 
-def find_ended(ledger: Ledger, lease_id: int) -> EndedLease | None:
-    """A lease that has ended, as the stream tells of it; None if there is none or it lasts.
+def look_up(ledger: Ledger, lease_id: int) -> EndedLease | None:
+    """As `find_ended`, on what the ledger is now.
 
     Raises:
         InvalidInput: it cannot be a lease.
@@ -149,15 +157,21 @@ def find_ended(ledger: Ledger, lease_id: int) -> EndedLease | None:
     if type(lease_id) is not int or not 1 <= lease_id < _LEASE_MAX:
         raise InvalidInput("that is no lease", "a lease is the number that `allocate` printed")
     ledger.refresh()
-    if not ledger.state.has_ended(lease_id):
+    return find_ended(ledger.writer.stream, ledger.state, lease_id)
+
+
+def find_ended(stream: Stream, state: LedgerState, lease_id: int) -> EndedLease | None:
+    """A lease that has ended, as the stream tells of it; None if there is none or it lasts."""
+    raw = find_entry(stream, lease_id) if state.has_ended(lease_id) else None
+    if raw is None:
         return None
-    found = ledger.lease_as_granted(lease_id)
-    assert found is not None, "what has ended was granted"
-    was: Lease = found[0]
-    last = ledger.state.last_tenure(was.address)
+    record = decode_entry(raw)
+    assert isinstance(record.event, ev.LeaseGranted), "what has ended was granted"
+    was = granted_lease(record, record.event)
+    last = state.last_tenure(was.address)
     # What is true from some time on is never recorded before it.
     since_ms = last[0] if last is not None and last[1] == lease_id else was.granted_at_ms
-    return _as_ended(ledger.writer.stream, was, since_ms)
+    return _as_ended(stream, was, since_ms)
 
 
 def _as_ended(stream: Stream, was: Lease, since_ms: int) -> EndedLease | None:

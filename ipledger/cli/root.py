@@ -37,11 +37,13 @@ VERBS = {
     "history": "ipledger.cli.history:history",
     "mirror": "ipledger.cli.mirror:mirror",
     "quarantine": "ipledger.cli.time:quarantine",
+    "reconcile": "ipledger.cli.reconcile:reconcile",
     "release": "ipledger.cli.leases:release",
     "renew": "ipledger.cli.time:renew",
     "replay": "ipledger.cli.replay:replay",
     "space": "ipledger.cli.admin:space",
     "sweep": "ipledger.cli.time:sweep",
+    "undo": "ipledger.cli.reconcile:undo",
     "unquarantine": "ipledger.cli.time:unquarantine",
     "views": "ipledger.cli.local_views:views",
 }
