@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from engine.commands import Undo
 from engine.observation import Observation, User
 from ipledger import reconciling
+from ipledger.operation import Operation
 from ipledger.reconciling import Reconciled
 from ipledger.writing import Done, Held, Outcome
 from tests.builders import TestLedger, address
@@ -17,6 +18,11 @@ def seen(at_ms: int, *users: str | tuple[str, str] | tuple[str, str, str]) -> Ob
     """An observation of addresses, each with an owner and an interface where that is known."""
     told = (user if isinstance(user, tuple) else (user,) for user in users)
     return Observation((User(address(text), *more) for text, *more in told), at_ms)
+
+
+def operation_of(observed: Observation, **asked: Any) -> Operation[Reconciled]:
+    """What is asked of a ledger with an observation."""
+    return reconciling.reconcile(observed, evidence="a test", **asked)
 
 
 class Ran(NamedTuple):
@@ -36,7 +42,7 @@ def reconcile(
 ) -> Ran:
     """Carry out a whole series; `between` is called before each of its commits."""
     outcome: Outcome | None = None
-    operation = reconciling.reconcile(observed, evidence="a test", **asked)
+    operation = operation_of(observed, **asked)
     outcomes: list[Done | Held] = []
     key = command_id or f"reconcile {observed.id.hex()} {ledger.stream.head().position}"
     while not outcomes or operation.goes_on(outcomes[-1]):
@@ -53,7 +59,7 @@ def reconcile(
 
 def refusal(ledger: TestLedger, observed: Observation, **asked: Any) -> tuple[str, str]:
     """The kind and the message of a refusal, for which nothing is written."""
-    operation = reconciling.reconcile(observed, evidence="a test", **asked)
+    operation = operation_of(observed, **asked)
     refused = ledger.refused(operation.command)
     return refused.kind, refused.message
 

@@ -13,16 +13,12 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from engine import events as ev
 from engine.commands import Renew
 from engine.comparing import Scope, compare
 from engine.decide_reconcile import AGE_S_MAX, OBSERVED_MAX
-from engine.entry import RawEntry
 from engine.events import LeaseEnded, LeaseObserved
 from engine.facts import Lease
 from engine.model import ENDINGS
-from engine.observation import Observation
-from engine.wire import decode_entry
 from ipledger.writing import Done, Held
 from replay.audit import Options, audit
 from tests.builders import (
@@ -34,7 +30,7 @@ from tests.builders import (
     make_release,
     make_reservation,
 )
-from tests.leaks import reconcile, refusal, seen, texts, undo
+from tests.leaks import operation_of, reconcile, refusal, seen, texts, undo
 
 FEW: Final[dict[str, Any]] = {"release_after": 2, "grace_s": 60, "accept_many_missing": True}
 
@@ -372,40 +368,42 @@ def test_an_old_space_is_left_as_it_is() -> None:
 # ---------------------------------------------------------------------------- beside each other
 
 
-def interrupted(kind: str) -> tuple[TestLedger, Lease, Observation]:
-    """A lease that has been missing long enough, and the observation that would end it."""
-    ledger, (lease,) = setting("a", ttl_s=3_600)
-    reconcile(ledger, seen(pass_s(ledger, 1)), **FEW)
-    return ledger, lease, seen(pass_s(ledger, 60), *((kind,) if kind else ()))
-
-
 @pytest.mark.parametrize("meanwhile", ["seen", "renewed", "released"])
 def test_what_happens_meanwhile_stops_the_end(meanwhile: str) -> None:
-    """Another writer, between the telling and the end, on which this one has decided already."""
-    ledger, lease, observed = interrupted("")
+    """Another writer, after the end was decided and before it was written."""
+    ledger, (lease,) = setting("a", ttl_s=3_600)
     other = TestLedger(seed=1, beside=ledger)
-    before = ledger.stream.head().position
+    reconcile(ledger, seen(pass_s(ledger, 1)), **FEW)
+    observed = seen(pass_s(ledger, 60))
+    told = {**FEW, "release_after": 9}
+    reconcile(ledger, observed, **told)
+    call = ledger.call(operation_of(observed, **FEW).command)
+    assert not ledger.step([call]), "it first looks whether its state is new enough"
+    batch = ledger.plan(call)
+    assert len(batch.members) == 1, "it is about to end the lease"
+    ledger.clock.now_ms += 1
+    other.refresh()
+    if meanwhile == "seen":
+        reconcile(other, seen(other.clock.now_ms, ("10.0.0.1", "a")))
+    elif meanwhile == "renewed":
+        other.done(Renew(lease.lease_id))
+    else:
+        other.done(make_release(lease.lease_id))
+    before = ledger.stream.head()
+    assert ledger.append(batch) == (call,)
+    while call.outcome is None:
+        ledger.step([call])
+    assert isinstance(call.outcome, Held)
+    assert ledger.stream.head() == before
 
-    def between(step: int) -> None:
-        if step != 1:
-            return
-        ledger.clock.now_ms += 1
-        other.refresh()
-        if meanwhile == "seen":
-            reconcile(other, seen(other.clock.now_ms, ("10.0.0.1", "a")))
-        elif meanwhile == "renewed":
-            other.done(Renew(lease.lease_id))
-        else:
-            other.done(make_release(lease.lease_id))
 
-    ran = reconcile(ledger, observed, between=between, **FEW)
-    assert ran.answer.released == ()
-    ends = [r for r in map(_kind, ledger.stream.entries[before:]) if r == ev.LeaseEnded]
-    assert len(ends) == (meanwhile == "released")
-
-
-def _kind(raw: RawEntry) -> type:
-    return type(decode_entry(raw).event)
+def test_an_observation_ends_only_what_it_was_the_last_to_miss() -> None:
+    """One that was made between two others finds enough counted, and is not what counted it."""
+    ledger, _ = setting("a")
+    reconcile(ledger, seen(pass_s(ledger, 1)), **{**FEW, "release_after": 9})
+    between = seen(pass_s(ledger, 61), "10.0.0.9")
+    reconcile(ledger, seen(pass_s(ledger, 1)), **{**FEW, "release_after": 9})
+    assert reconcile(ledger, between, **FEW).answer == ((), (), ())
 
 
 def test_a_series_is_gone_on_with() -> None:
