@@ -70,6 +70,7 @@ def compare(facts: Facts, observation: Observation, scope: Scope) -> Compared:
     present: list[Lease] = []
     wrong: list[Wrong] = []
     blocks: list[Lease] = []
+    strayed: dict[str, list[User]] = {}
     for lease in facts.leases():
         if lease.prefix_length != len(lease.address) * 8:
             blocks.append(lease)
@@ -81,7 +82,9 @@ def compare(facts: Facts, observation: Observation, scope: Scope) -> Compared:
         if len(others) < len(found):
             present.append(lease)
             continue
-        strays = [user for user in observation.of(lease.owner) if _has_strayed(facts, lease, user)]
+        if lease.owner not in strayed:
+            strayed[lease.owner] = _strays(facts, observation, lease.owner)
+        strays = [user for user in strayed[lease.owner] if _is_instead(user, lease)]
         wrong += [Wrong(lease, user) for user in strays]
         if not found and not strays:
             missing.append(lease)
@@ -118,20 +121,21 @@ def _is_holder(user: User, lease: Lease) -> bool:
     return user.owner in {None, lease.owner} and user.interface in {None, lease.interface}
 
 
-def _has_strayed(facts: Facts, lease: Lease, user: User) -> bool:
-    """Whether the lease's owner was seen at an address that is not its own."""
-    if user.interface not in {None, lease.interface}:
-        return False
-    first = to_int(user.address)
-    for held in facts.leases_of(lease.owner):
-        bits = len(held.address) * 8
-        size = 1 << (bits - held.prefix_length)
-        if len(user.address) * 8 == bits and to_int(held.address) <= first < (
-            to_int(held.address) + size
-        ):  # fmt: skip
-            return False
-    # Another family is another address of the same interface, and not instead of this one.
-    return len(user.address) == len(lease.address)
+def _strays(facts: Facts, observation: Observation, owner: str) -> list[User]:
+    """Where an owner was seen at addresses that are not its own."""
+    users = observation.of(owner)
+    if not users:
+        return []
+    held = _ranges_of(facts.leases_of(owner))
+    return [user for user in users if held.name_of(user.address) is None]
+
+
+def _is_instead(user: User, lease: Lease) -> bool:
+    """Whether the lease's owner may use a stray address in place of the one it holds.
+
+    Another family is another address of the same interface, and not one instead of this.
+    """
+    return user.interface in {None, lease.interface} and len(user.address) == len(lease.address)
 
 
 class _Ranges:
@@ -154,6 +158,15 @@ class _Ranges:
         return self._rows[family][at][2]
 
 
+def _ranges_of(leases: Iterable[Lease]) -> _Ranges:
+    """The addresses of leases, none of which overlap."""
+    return _Ranges(
+        (family_of(held.address), to_int(held.address),
+         to_int(held.address) + (1 << (len(held.address) * 8 - held.prefix_length)) - 1, "")
+        for held in leases
+    )  # fmt: skip
+
+
 def _unleased(
     facts: Facts, observation: Observation, scope: Scope, blocks: Sequence[Lease]
 ) -> tuple[list[Unleased], int]:
@@ -163,11 +176,7 @@ def _unleased(
         (pool.spec.family, first, last, pool.name)
         for pool in pools for first, last in pool.effective.ranges
     )  # fmt: skip
-    in_blocks = _Ranges(
-        (family_of(held.address), to_int(held.address),
-         to_int(held.address) + (1 << (len(held.address) * 8 - held.prefix_length)) - 1, "")
-        for held in blocks
-    )  # fmt: skip
+    in_blocks = _ranges_of(blocks)
     found: list[Unleased] = []
     outside = 0
     for address in observation.addresses:
