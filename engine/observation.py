@@ -80,10 +80,8 @@ def _order(user: User) -> tuple[int, bytes, str, str]:
 
 def _identity(users: tuple[User, ...], observed_at_ms: int) -> bytes:
     """128 bits of SHA-256 over what was seen and when: the same on every machine."""
-    hasher = sha256(pack(("ipledger observation", 1, observed_at_ms)))
-    for user in users:
-        hasher.update(pack(user))
-    return hasher.digest()[:16]
+    head = pack(("ipledger observation", 1, observed_at_ms))
+    return sha256(head + b"".join(map(pack, users))).digest()[:16]
 
 
 class Absence(NamedTuple):

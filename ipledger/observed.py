@@ -96,7 +96,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line, object_pairs_hook=_once)
+            value = _DECODER.decode(line)
         except (ValueError, RecursionError):
             raise _bad(number, "it is not a JSON object") from None
         if not isinstance(value, dict):
@@ -111,6 +111,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         message = "a field is given twice"
         raise ValueError(message)
     return found
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
