@@ -91,7 +91,7 @@ def reconcile(
     dry_run: bool,
     **asked: Unpack[Asked],
 ) -> None:
-    """Compare leases with what is really in use; tell what is missing, end what stays so.
+    """Find leases that nobody uses, and end those that stay so.
 
     Differences are no failure: the exit code is 0 when everything was compared.
     """
@@ -232,9 +232,10 @@ def _since(item: dict[str, Any]) -> str:
 @verb(examples=("ipledger undo 17", 'ipledger undo 17 --reason "the agent was down"'))
 @click.argument("lease", type=click.IntRange(min=1), metavar="LEASE")
 def undo(settings: Settings, lease: int) -> None:
-    """Give the address of a lease that has ended back to its owner, as a new lease.
+    """Give an address back whose lease has ended.
 
-    While the address rests, nobody else can have it; after that, for as long as nobody has.
+    Its owner holds it again, as a new lease that begins where the old one ended. While the
+    address rests, nobody else can have it; after that, for as long as nobody has.
     """
     from ipledger.cli.leases import lease_views
 
