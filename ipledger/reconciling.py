@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 
 from engine import events as ev
 from engine import tags
@@ -145,6 +145,16 @@ def undo(
 
     key, claim = make_claim(command_id, actor, reason)
     return Operation(Undo(lease, ended), claim, key, timeout_s, read)
+
+
+def undo_end(ledger: Ledger, lease: int, **claims: Unpack[Claims]) -> Undone:
+    """Give the address of a lease that has ended back to its owner; see `undo`.
+
+    Raises:
+        Refused: it cannot be undone.
+        LedgerError: it could not be carried out, or its outcome is unknown.
+    """
+    return ledger.run(undo(lease, look_up(ledger, lease), **claims))
 
 
 def look_up(ledger: Ledger, lease_id: int) -> EndedLease | None:

@@ -12,6 +12,7 @@ from replay.audit.world import Absence, LastTenure, Lease, Pool, Report, World, 
 
 _EXPIRED: Final = ENDINGS.index("expired")
 _SUPERSEDED: Final = ENDINGS.index("superseded")
+_IMPORTS_LEVEL: Final = 2  # from here on leases may come from elsewhere
 _TAKES_OVER_LEVEL: Final = 2  # since when a lease may take over from one that had ended before
 
 
@@ -23,6 +24,9 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
     _holders(world, record, address, began_ms)
     if event.prefix_length != len(address) * 8:
         says = f"{text_of(address)}/{event.prefix_length} is granted, a block: level 1 knows none"
+        world.breach("level", position, says)
+    if event.source is not None and 0 < world.level < _IMPORTS_LEVEL:
+        says = f"{text_of(address)} is granted with a source: level 1 knows no imported leases"
         world.breach("level", position, says)
     value, width = int.from_bytes(address), len(address)
     _reserved(world, record, value, width)
@@ -42,7 +46,9 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
         if width == pool.width:
             pool.held.add(value)
     world.holders[address] = position
-    expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
+    # What was imported lasts from when it began elsewhere; all else from when it was written.
+    counted_ms = record.ms if event.source is None else began_ms
+    expires_ms = None if event.ttl_s is None else counted_ms + event.ttl_s * 1_000
     sealed = record.sealed
     world.hold(Lease(
         position, event.pool_id, address, event.prefix_length, sealed.owner, event.interface,
@@ -119,7 +125,9 @@ def _rested(world: World, record: Record, address: bytes, *, takes_over: bool) -
 def _of_pool(world: World, record: Record, pool: Pool, address: bytes) -> None:
     event, position = pool.event, record.position
     value, shown, named = int.from_bytes(address), text_of(address), f"pool {event.name}"
-    if pool.terminating or event.disabled or any(event.selectors):
+    imported = isinstance(record.event, ev.LeaseGranted) and record.event.source is not None
+    # What was leased elsewhere goes on here, whoever may have something new from the pool.
+    if pool.terminating or (not imported and (event.disabled or any(event.selectors))):
         # This release writes no grant from a pool with selectors: it cannot evaluate them.
         why = "terminating" if pool.terminating else "disabled" if event.disabled else "selective"
         says = f"{shown} is granted from {named}, which is {why}"
