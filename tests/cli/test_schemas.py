@@ -102,7 +102,7 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
     assert cli("release", str(lease["lease"])).code == 0
     cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
-    cli.ok("allocate", "--pool", "web", "--owner", "gone")
+    cli.ok("allocate", "--pool", "web", "--owner", "me")
     cli.ok("release", "10")
     cli.ok("follow", "--consumer", "dns", "--shard", "1/2", "--until-end")
     (tmp_path / "flows.csv").write_text("t,a\n2026-01-01T00:00:00Z,10.0.0.10\nx,y\n1\n")
