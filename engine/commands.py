@@ -6,8 +6,9 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from engine.addresses import Address, Family, RangeSet
-from engine.model import DEFAULT_INTERFACE, PoolSpec, ReservationSpec
+from engine.model import DEFAULT_INTERFACE, EndedBy, PoolSpec, ReservationSpec
 from engine.names import Labels, check_text, is_command_key
+from engine.observation import Observation
 from engine.wire import pack
 
 
@@ -180,6 +181,52 @@ class Raise(NamedTuple):
     level: int
 
 
+class Reconcile(NamedTuple):
+    """Leases that were missing in an observation shall be told so, and end if that is enough.
+
+    Only leases of these pools, clusters and labels are expected in it; of all where none is named.
+    With ``release_after``, a lease ends that was missing in so many observations, this the last of
+    them, and over at least ``grace_s``. ``evidence`` says in words what the observation is. The
+    observation itself comes last: its id stands for it in the hash of the request.
+    """
+
+    observation: bytes
+    evidence: str
+    release_after: int | None
+    grace_s: int
+    pools: tuple[str, ...]
+    clusters: tuple[str, ...]
+    labels: Labels
+    accept_many_missing: bool
+    observed: Observation
+
+
+class EndedLease(NamedTuple):
+    """A lease as it was granted, and how and at which position it ended."""
+
+    pool_id: int
+    address: Address
+    prefix_length: int
+    owner: str
+    interface: str
+    uid: str | None
+    labels: Labels
+    cluster: str | None
+    ttl_s: int | None
+    position: int
+    ended_by: EndedBy
+
+
+class Undo(NamedTuple):
+    """The lease that has ended shall be its owner's again, under a new number.
+
+    ``ended`` is what the stream says of it, and no part of the request; None if nothing.
+    """
+
+    lease: int
+    ended: EndedLease | None
+
+
 Command = (
     Apply
     | Delete
@@ -192,6 +239,8 @@ Command = (
     | PutBack
     | Adopt
     | Raise
+    | Reconcile
+    | Undo
 )
 
 
@@ -217,9 +266,15 @@ _ADDED_DEFAULTS: Final[dict[type[Any], tuple[Any, ...]]] = {
 }
 
 
+# Their last member was found for the request and is no part of it.
+_FOUND: Final = frozenset({Reconcile, Undo})
+
+
 def _plain(value: Any) -> Any:
     """`value` in lists, numbers, texts and bytes only, the same on every machine."""
     if isinstance(value, tuple):
+        if type(value) in _FOUND:
+            return [type(value).__name__, *map(_plain, value[:-1])]
         added = _ADDED.get(type(value))
         if added is not None and value[added:] == _ADDED_DEFAULTS[type(value)]:
             name, value = type(value).__name__, value[:added]

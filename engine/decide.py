@@ -15,17 +15,21 @@ from engine.commands import (
     Delete,
     PutBack,
     Raise,
+    Reconcile,
     Release,
     Renew,
     SetAside,
     Sweep,
+    Undo,
 )
 from engine.decide_adopt import decide_adopt
 from engine.decide_config import decide_apply, decide_delete
 from engine.decide_leases import decide_allocate, decide_together
+from engine.decide_reconcile import decide_reconcile
 from engine.decide_release import decide_release
 from engine.decide_space import decide_raise
 from engine.decide_time import decide_put_back, decide_renew, decide_set_aside, decide_sweep
+from engine.decide_undo import decide_undo
 from engine.draft import Decision
 from engine.facts import Facts
 from engine.placement import Placement
@@ -41,6 +45,7 @@ _TIMED: Final[dict[type[Any], Callable[[Facts, Any, Claim, int], Decision]]] = {
     Release: decide_release,
     Renew: decide_renew,
     Sweep: decide_sweep,
+    Reconcile: decide_reconcile,
 }
 _PLAIN: Final[dict[type[Any], Callable[[Facts, Any, Claim], Decision]]] = {
     Apply: decide_apply,
@@ -48,6 +53,7 @@ _PLAIN: Final[dict[type[Any], Callable[[Facts, Any, Claim], Decision]]] = {
     SetAside: decide_set_aside,
     PutBack: decide_put_back,
     Raise: decide_raise,
+    Undo: decide_undo,
 }
 
 

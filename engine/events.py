@@ -23,6 +23,7 @@ from engine.shapes import (
     is_block,
     is_bool,
     is_held,
+    is_id,
     is_position,
     is_ranges,
     is_route,
@@ -33,9 +34,10 @@ from engine.shapes import (
 )
 
 INFORMATIONAL_FROM: Final = 128  # types from here on may be unknown to a reader
-# The highest format level that this release reads and writes. Level 2 brought blocks, observations
-# and leases that take over from one that had ended before.
+# The highest that this release reads and writes. Level 2 brought blocks, observations, take-overs.
 LEVEL: Final = 2
+
+_ENDED_BY: Final = range(len(ENDINGS))
 
 
 class SpaceCreated(NamedTuple):
@@ -47,12 +49,7 @@ class SpaceCreated(NamedTuple):
 
     def well_formed(self) -> bool:
         """A random 128-bit id, a name, a level from 1."""
-        return (
-            type(self.space_id) is bytes
-            and len(self.space_id) == 16
-            and type(self.name) is str
-            and is_position(self.level)
-        )
+        return is_id(self.space_id) and type(self.name) is str and is_position(self.level)
 
 
 class HistoryRestored(NamedTuple):
@@ -191,11 +188,7 @@ class ReservationDeleted(NamedTuple):
 
     def well_formed(self) -> bool:
         """A reservation id, its name, and how it ended."""
-        return (
-            is_position(self.reservation_id)
-            and type(self.name) is str
-            and type(self.expired) is bool
-        )
+        return is_position(self.reservation_id) and type(self.name) is str and is_bool(self.expired)
 
 
 class LeaseGranted(NamedTuple):
@@ -250,8 +243,7 @@ class LeaseRenewed(NamedTuple):
 class ConflictReported(NamedTuple):
     """Something else answers on a leased address: it is quarantined when the lease ends.
 
-    ``quarantine_s`` is for how long it will be; None is until somebody ends it. The evidence is
-    sealed.
+    ``quarantine_s`` is for how long; None is until somebody ends it. The evidence is sealed.
     """
 
     lease: int
@@ -266,6 +258,26 @@ class ConflictReported(NamedTuple):
         return is_held(*self[:5]) and is_seconds(self.quarantine_s)
 
 
+class LeaseObserved(NamedTuple):
+    """A lease was missing in what was seen in use, or was ``present`` again after that.
+
+    ``observation`` tells one look at the network from another, ``effective_at_ms`` when it was;
+    the evidence is sealed. A lease that was never missing has no such event.
+    """
+
+    lease: int
+    pool_id: int
+    address: bytes
+    prefix_length: int
+    interface: str
+    observation: bytes
+    present: bool
+
+    def well_formed(self) -> bool:
+        """A lease, what it holds, and which observation."""
+        return is_held(*self[:5]) and is_id(self.observation) and is_bool(self.present)
+
+
 class LeaseEnded(NamedTuple):
     """A lease ended; the event repeats whose and what it was, for readers that keep no state."""
 
@@ -278,9 +290,7 @@ class LeaseEnded(NamedTuple):
 
     def well_formed(self) -> bool:
         """A lease, what it held, and one of the known endings."""
-        return (
-            is_held(*self[:5]) and type(self.ended_by) is int and 0 <= self.ended_by < len(ENDINGS)
-        )
+        return is_held(*self[:5]) and type(self.ended_by) is int and self.ended_by in _ENDED_BY
 
 
 class Quarantined(NamedTuple):
@@ -349,6 +359,7 @@ Event = (
     | LeaseRenewed
     | LeaseEnded
     | ConflictReported
+    | LeaseObserved
     | Quarantined
     | QuarantineEnded
     | Informational

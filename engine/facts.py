@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from engine.addresses import Address, Family, RangeSet, format_address
 from engine.model import PoolSpec, ReservationSpec
 from engine.names import Labels
+from engine.observation import Absence
 
 
 class Pool(NamedTuple):
@@ -215,6 +216,9 @@ class Facts(Protocol):
 
     def conflict_on(self, lease_id: int) -> Report | None:
         """The conflict that was reported on an active lease."""
+
+    def absence_of(self, lease_id: int) -> Absence | None:
+        """What observations say of an active lease; None if it was missing in none."""
 
     def last_tenure(self, address: Address) -> tuple[int, int] | None:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease.

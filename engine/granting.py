@@ -120,14 +120,21 @@ def _reservation_against(granting: Granting, address: Address) -> str | None:
     return None if found is None else found.name
 
 
-def cannot_give_out(granting: Granting, pool: Pool) -> Refusal | None:
-    """Why a pool gives this request nothing new, whatever is free in it."""
+def is_closed(pool: Pool) -> Refusal | None:
+    """Why a pool gives nobody anything, whatever is free in it."""
     if pool.terminating:
         message = f"pool {pool.name} is terminating"
         return Refusal("forbidden", message, "use another pool", "pool", pool.pool_id)
     if pool.spec.disabled:
         message = f"pool {pool.name} is disabled: it gives out nothing new"
         return Refusal("forbidden", message, "enable it, or use another pool", "pool")
+    return None
+
+
+def cannot_give_out(granting: Granting, pool: Pool) -> Refusal | None:
+    """Why a pool gives this request nothing new, whatever is free in it."""
+    if refusal := is_closed(pool):
+        return refusal
     if not granting.command.groups and not pool.spec.default:
         message = f"pool {pool.name} is no default pool"
         return Refusal("forbidden", message, "name it with --pool", "pool")

@@ -30,6 +30,11 @@ def is_bool(value: object) -> bool:
     return type(value) is bool
 
 
+def is_id(value: object) -> bool:
+    """128 bits, random or of a hash."""
+    return type(value) is bytes and len(value) == 16
+
+
 def is_address(value: object) -> bool:
     """4 or 16 raw bytes."""
     return type(value) is bytes and len(value) in {4, 16}

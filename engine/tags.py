@@ -122,7 +122,9 @@ def _granted(event: ev.LeaseGranted, sealed: Sealed) -> str:
     return f"{block(address, prefix_length)} {held} {pool_leases(pool_id)}"
 
 
-def _of_lease(event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported, sealed: Sealed) -> str:
+def _of_lease(
+    event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported | ev.LeaseObserved, sealed: Sealed
+) -> str:
     lease_id, pool_id, address, prefix_length, interface = event[:5]
     where = block(address, prefix_length)
     held = owner(sealed[1] or "", interface)
@@ -157,6 +159,7 @@ _WRITES: Final[dict[type[Any], Callable[[Any, Sealed], str]]] = {
     ev.LeaseRenewed: _of_lease,
     ev.LeaseEnded: _of_lease,
     ev.ConflictReported: _of_lease,
+    ev.LeaseObserved: _of_lease,
     ev.Quarantined: _quarantine,
     ev.QuarantineEnded: _quarantine,
     ev.Informational: _nothing,

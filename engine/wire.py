@@ -185,6 +185,7 @@ REGISTRY: Final = Registry(
         ev.LeaseRenewed: EventType(31, 1, 1, ev.LeaseRenewed._make),
         ev.LeaseEnded: EventType(32, 1, 1, ev.LeaseEnded._make),
         ev.ConflictReported: EventType(33, 1, 1, ev.ConflictReported._make),
+        ev.LeaseObserved: EventType(34, 1, 2, ev.LeaseObserved._make),
         ev.Quarantined: EventType(40, 1, 1, ev.Quarantined._make),
         ev.QuarantineEnded: EventType(41, 1, 1, ev.QuarantineEnded._make),
     }

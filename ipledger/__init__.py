@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UnknownOutcome,
     )
     from engine.facts import Counts, Lease, Pool, Reservation
+    from engine.observation import Observation
     from ipledger.aio import AsyncLedger
     from ipledger.aio_consumer import AsyncConsumer
     from ipledger.consumer import Consumer
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from ipledger.cursors import Cursor
     from ipledger.definitions import pool, reservation
     from ipledger.ledger import Ledger, connect
+    from ipledger.observed import observation
     from ipledger.operation import Allocated, Applied, Released
+    from ipledger.reconciling import Reconciled, Undone
 
 _HOMES = {
     "Allocated": "ipledger.operation",
@@ -54,9 +57,11 @@ _HOMES = {
     "Lease": "engine.facts",
     "Ledger": "ipledger.ledger",
     "LedgerError": "engine.errors",
+    "Observation": "engine.observation",
     "Pool": "engine.facts",
     "PutPool": "engine.commands",
     "PutReservation": "engine.commands",
+    "Reconciled": "ipledger.reconciling",
     "Refusal": "engine.errors",
     "Refused": "engine.errors",
     "Released": "ipledger.operation",
@@ -64,8 +69,10 @@ _HOMES = {
     "StreamEvent": "ipledger.consuming",
     "Target": "engine.commands",
     "Unavailable": "engine.errors",
+    "Undone": "ipledger.reconciling",
     "UnknownOutcome": "engine.errors",
     "connect": "ipledger.ledger",
+    "observation": "ipledger.observed",
     "pool": "ipledger.definitions",
     "reservation": "ipledger.definitions",
 }
@@ -84,9 +91,11 @@ __all__ = [
     "Lease",
     "Ledger",
     "LedgerError",
+    "Observation",
     "Pool",
     "PutPool",
     "PutReservation",
+    "Reconciled",
     "Refusal",
     "Refused",
     "Released",
@@ -94,8 +103,10 @@ __all__ = [
     "StreamEvent",
     "Target",
     "Unavailable",
+    "Undone",
     "UnknownOutcome",
     "connect",
+    "observation",
     "pool",
     "reservation",
 ]

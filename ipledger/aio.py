@@ -17,10 +17,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from engine.commands import Command
 from engine.explaining import Explanation
 from engine.model import DEFAULT_INTERFACE
-from ipledger import operations
+from ipledger import operations, reconciling
 from ipledger.asking import Around
-from ipledger.ledger import Ledger, accepted, connect
-from ipledger.operation import Operation
+from ipledger.ledger import Ledger, connect
+from ipledger.operation import Operation, accepted
+from ipledger.reconciling import Claims, Undone
 from ipledger.writing import Call, Done, Held, Outcome
 
 P = ParamSpec("P")
@@ -80,6 +81,12 @@ class AsyncLedger:
     quarantine = _awaits(operations.quarantine)
     unquarantine = _awaits(operations.unquarantine)
     raise_level = _awaits(operations.raise_level)
+    reconcile = _awaits(reconciling.reconcile)
+
+    async def undo(self, lease: int, **claims: Unpack[Claims]) -> Undone:
+        """Give an address back to whose lease it was; see `ipledger.reconciling.undo`."""
+        ended = await asyncio.to_thread(reconciling.look_up, self.ledger, lease)
+        return await self.run(reconciling.undo(lease, ended, **claims))
 
     async def explain(
         self,

@@ -120,6 +120,7 @@ def _lease(held: HeldLease, space: str) -> Json:
         "effective_at": format_ms(held.lease.effective_at_ms),
         "ttl_s": held.lease.ttl_s,
         "conflict": None if report is None else report.position,
+        "missing_in": 0 if held.absence is None else held.absence.times,
     }
 
 

@@ -110,7 +110,9 @@ class StreamEvent(NamedTuple):
         return event_view(self.record, self.space)
 
 
-_BEHIND_A_GRANT: Final = (ev.LeaseRenewed, ev.LeaseEnded, ev.ConflictReported)
+_BEHIND_A_GRANT: Final = (
+    ev.LeaseRenewed, ev.LeaseEnded, ev.ConflictReported, ev.LeaseObserved,
+)  # fmt: skip
 
 
 class Delivery(NamedTuple):

@@ -13,6 +13,7 @@ from engine.addresses import Address, format_address
 from engine.entry import Record
 from engine.model import ENDINGS, ReservationSpec
 from engine.wire import pack
+from ipledger.selection import LeaseEvent
 from ipledger.times import format_ms
 from ipledger.views import Json, pool_definition, reservation_definition
 from projections.unpack import unpack_pool, unpack_ranges
@@ -121,11 +122,16 @@ def _conflict_reported(event: ev.ConflictReported, record: Record) -> Json:
     }
 
 
-def _holding(
-    lease_id: int,
-    event: ev.LeaseGranted | ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported,
-    record: Record,
-) -> Json:
+def _lease_observed(event: ev.LeaseObserved, record: Record) -> Json:
+    return {
+        **_holding(event.lease, event, record),
+        "observation": event.observation.hex(),
+        "present": event.present,
+        "evidence": record.sealed.text,
+    }
+
+
+def _holding(lease_id: int, event: LeaseEvent, record: Record) -> Json:
     """Which lease an event is about: of what, to whom."""
     sealed = record.sealed
     return {
@@ -178,6 +184,7 @@ _DATA: Final[dict[type[Any], Callable[[Any, Record], Json]]] = {
     ev.LeaseRenewed: _lease_renewed,
     ev.LeaseEnded: _lease_ended,
     ev.ConflictReported: _conflict_reported,
+    ev.LeaseObserved: _lease_observed,
     ev.Quarantined: _quarantined,
     ev.QuarantineEnded: _quarantine_ended,
     ev.Informational: _informational,

@@ -22,15 +22,15 @@ from engine.placement import Placement
 from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
-from ipledger import operations
+from ipledger import operations, reconciling
 from ipledger.asking import Around
 from ipledger.high_water import HighWaterFile
 from ipledger.local import STATE, view_path
 from ipledger.opening import Opener, Progress
-from ipledger.operation import Operation
+from ipledger.operation import Operation, accepted
 from ipledger.reaching import open_server
 from ipledger.writer import Writer
-from ipledger.writing import Done, Held, Outcome
+from ipledger.writing import Done, Held
 from projections.digest import state_digest
 from projections.leases import granted_lease
 from projections.state import LedgerState
@@ -258,6 +258,8 @@ class Ledger:
     quarantine = _waits(operations.quarantine)
     unquarantine = _waits(operations.unquarantine)
     raise_level = _waits(operations.raise_level)
+    reconcile = _waits(reconciling.reconcile)
+    undo = reconciling.undo_end
 
     def ensure_space(self) -> None:
         """Make the space `default` on its first use; any other must have been created.
@@ -312,27 +314,6 @@ class Ledger:
         if now_s >= self._next_remember_s:
             self._memory.advance(state.space.space_id, state.generation, anchor)
             self._next_remember_s = now_s + self._remember_every_s
-
-
-def accepted(
-    outcome: Outcome, operation: Operation[Any] | None = None, step: int = 0
-) -> Done | Held:
-    """The outcome, unless it is a no. In a series it is told what stands and how to go on.
-
-    Raises:
-        Refused: it is a refusal.
-        LedgerError: it is an error.
-    """
-    if isinstance(outcome, Refusal):
-        raise Refused(outcome)
-    if isinstance(outcome, LedgerError):
-        if operation is not None and step:
-            command_id = operation.claim.command_id or operation.key.hex()
-            outcome.hint = (
-                f"{step} commits of it stand; repeat it with --command-id {command_id} to go on"
-            )
-        raise outcome
-    return outcome
 
 
 def connect(

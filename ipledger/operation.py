@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from engine.commands import Claim, Command, Delete, Release, command_key
+from engine.commands import Claim, Command, Delete, Reconcile, Release, command_key
 from engine.decide_time import SWEEP_ENDS_MAX
 from engine.endings import ENDS_BYTES_MAX, weight
 from engine.entry import Record
+from engine.errors import LedgerError, Refusal, Refused
 from engine.facts import Lease
 from engine.names import check_text
-from ipledger.writing import Done, Held
+from ipledger.writing import Done, Held, Outcome
 
 Answer = TypeVar("Answer")
 
@@ -61,6 +62,8 @@ class Operation(NamedTuple, Generic[Answer]):
         """Whether there may be more to do than the last commit did."""
         if not self.series or isinstance(outcome, Held):
             return False
+        if isinstance(self.command, Reconcile):
+            return True  # what was told may be enough to end something
         # No single end is as large as half of them may be, so a smaller commit was not cut short.
         size = sum(weight(record.event, record.sealed) for record in outcome.records)
         return len(outcome.records) >= SWEEP_ENDS_MAX or size > ENDS_BYTES_MAX // 2
@@ -90,6 +93,27 @@ class Operation(NamedTuple, Generic[Answer]):
         done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
         records = tuple(record for outcome in done for record in outcome.records)
         return self.read(Done(records, all(outcome.repeated for outcome in done)))
+
+
+def accepted(
+    outcome: Outcome, operation: Operation[Any] | None = None, step: int = 0
+) -> Done | Held:
+    """The outcome, unless it is a no. In a series it is told what stands and how to go on.
+
+    Raises:
+        Refused: it is a refusal.
+        LedgerError: it is an error.
+    """
+    if isinstance(outcome, Refusal):
+        raise Refused(outcome)
+    if isinstance(outcome, LedgerError):
+        if operation is not None and step:
+            command_id = operation.claim.command_id or operation.key.hex()
+            outcome.hint = (
+                f"{step} commits of it stand; repeat it with --command-id {command_id} to go on"
+            )
+        raise outcome
+    return outcome
 
 
 class Swept(NamedTuple):

@@ -12,7 +12,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from engine import events as ev
 from engine.addresses import RangeSet, Subnet, parse_subnet
@@ -34,8 +34,10 @@ _SHARD: Final = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
 _REDEFINED: Final = (
     ev.PoolUpdated, ev.PoolDeleted, ev.ReservationUpdated, ev.ReservationDeleted,
 )  # fmt: skip
-_OF_A_LEASE: Final = (ev.LeaseGranted, ev.LeaseRenewed, ev.LeaseEnded, ev.ConflictReported)
-LeaseEvent = ev.LeaseGranted | ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported
+LeaseEvent = (
+    ev.LeaseGranted | ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported | ev.LeaseObserved
+)
+_OF_A_LEASE: Final = get_args(LeaseEvent)
 
 
 class Shard(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from engine import tags
-from engine.commands import Claim, Command, Delete, Release, request_hash
+from engine.commands import Claim, Command, Delete, Reconcile, Release, request_hash
 from engine.decide import decide
 from engine.draft import Draft, Nothing
 from engine.entry import COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Header, Record
@@ -117,6 +117,8 @@ class Settled(NamedTuple):
 
 def _selects(command: Command) -> bool:
     """Whether a command ends leases that it does not name one by one."""
+    if isinstance(command, Reconcile):
+        return True
     if isinstance(command, Release):
         return not command.leases
     return isinstance(command, Delete) and command.cascade

@@ -40,6 +40,9 @@ def state_digest(state: LedgerState) -> str:
     for lease in sorted(state.leases(), key=lambda lease: lease.lease_id):
         report = state.conflict_on(lease.lease_id)
         put("lease", *lease, *([] if report is None else report))
+        absence = state.absence_of(lease.lease_id)
+        if absence is not None:
+            put("absence", *absence)
     for aside in sorted(state.quarantines(), key=lambda aside: aside.quarantine_id):
         put("quarantine", aside.quarantine_id, aside.ips.family, pack_ranges(aside.ips),
             *aside[2:])  # fmt: skip

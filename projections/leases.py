@@ -10,9 +10,10 @@ from pyroaring import BitMap64
 from engine.addresses import Address, format_address
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
-from engine.events import ConflictReported, LeaseGranted
+from engine.events import ConflictReported, LeaseGranted, LeaseObserved
 from engine.facts import Lease, Report
 from engine.lasting import ends_ms
+from engine.observation import Absence, missed
 from projections.due import Due, Entry
 from projections.pages import (
     Paged,
@@ -23,7 +24,7 @@ from projections.pages import (
     masks_of,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The members of an event, a sealed part or a lease, named or plain: a replay folds millions.
 Fields = tuple[Any, ...]
@@ -79,6 +80,7 @@ class Leases:
         self._due: dict[int, Due] = {}  # by pool
         self._due_parts: dict[int, int] = {}  # by pool: in how many parts it was kept
         self._reports: dict[int, Report] = {}
+        self._absences: dict[int, Absence] = {}
         # Of addresses that nobody holds now: until when in effect they were held last, and by
         # which lease. A late report must not begin before it; that lease may be taken over from.
         self._last_tenure: MutableMapping[Address, tuple[int, int]] = {}
@@ -151,6 +153,10 @@ class Leases:
         """The conflict that was reported on an active lease."""
         return self._reports.get(lease_id)
 
+    def absence_of(self, lease_id: int) -> Absence | None:
+        """What observations say of an active lease; None if it was missing in none."""
+        return self._absences.get(lease_id)
+
     def last_tenure(self, address: Address) -> tuple[int, int] | None:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
         return self._last_tenure.get(address)
@@ -195,6 +201,8 @@ class Leases:
         ttl_s = event[5]
         ends_ms = None if ttl_s is None else ms + ttl_s * 1_000
         self._by_id[event[0]] = (*lease[: _EXPIRES_AT_MS - 1], ttl_s, ends_ms, position)
+        if event[0] in self._absences:  # somebody who holds it says that it is in use
+            self._absences[event[0]] = self._absences[event[0]].seen(ms)
         if ends_ms is not None:
             self._await_end(event[1], event[0], ends_ms)
 
@@ -204,6 +212,22 @@ class Leases:
         if event.lease in self._reports:
             raise ContradictoryEvent(f"a conflict on lease {event.lease} is reported twice")
         self._reports[event.lease] = Report(record.position, event.quarantine_s, record.sealed.text)
+
+    def observe(self, record: Record, event: LeaseObserved) -> None:
+        """Fold an observation that a lease is missing in, or present again."""
+        self._of_event(event)
+        effective_at_ms = record.header.effective_at_ms
+        at_ms = record.ms if effective_at_ms is None else effective_at_ms
+        before = self._absences.get(event.lease)
+        if event.present:
+            if before is None:
+                raise ContradictoryEvent(f"lease {event.lease} is back and was never missing")
+            self._absences[event.lease] = before.seen(at_ms)
+            return
+        if before is not None and at_ms <= before.last_ms:
+            raise ContradictoryEvent(f"lease {event.lease} is missed before it was last seen")
+        after = missed(before, event.observation, at_ms, record.position)
+        self._absences[event.lease] = after
 
     def _await_end(self, pool_id: int, lease_id: int, ends_ms: int) -> None:
         due = self._due.get(pool_id)
@@ -228,6 +252,8 @@ class Leases:
         del self._by_address[address]
         if self._reports:
             self._reports.pop(lease_id, None)
+        if self._absences:
+            self._absences.pop(lease_id, None)
         self._last_tenure[address] = (ended_at_ms, lease_id)
         present = self._by_owner[owner]
         if isinstance(present, int):
@@ -260,6 +286,7 @@ class Leases:
             "in_pool": tuple(self._in_pool.items()),
             "due": tuple(self._due_parts.items()),
             "reports": tuple((lease, *report) for lease, report in self._reports.items()),
+            "absences": tuple((lease, *absence) for lease, absence in self._absences.items()),
         }
 
     def _keep_due(self, sink: PageSink, pool_id: int, due: Due) -> None:
@@ -311,6 +338,7 @@ class Leases:
         leases._due_parts = dict(told["due"])
         leases._due = {pool_id: due_of(pool_id, parts) for pool_id, parts in told["due"]}
         leases._reports = {lease: Report(*report) for lease, *report in told["reports"]}
+        leases._absences = {lease: Absence(*absence) for lease, *absence in told["absences"]}
         return leases
 
 

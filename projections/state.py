@@ -14,6 +14,7 @@ from engine.bulk import ENDED, GRANTED, HEADER_MEMBERS, RENEWED, Row
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
 from engine.facts import Counts, LastHeld, Lease, Pool, Quarantine, Report, Reservation
+from engine.observation import Absence
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
 from projections.definitions import DEFINITIONS
@@ -245,6 +246,10 @@ class LedgerState:
         """The conflict that was reported on an active lease."""
         return self.lease_table.report_on(lease_id)
 
+    def absence_of(self, lease_id: int) -> Absence | None:
+        """What observations say of an active lease; None if it was missing in none."""
+        return self.lease_table.absence_of(lease_id)
+
     def last_tenure(self, address: Address) -> tuple[int, int] | None:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
         return self.lease_table.last_tenure(address)
@@ -316,6 +321,10 @@ def _conflict_reported(state: LedgerState, record: Record, event: ev.ConflictRep
     state.lease_table.report(record, event)
 
 
+def _lease_observed(state: LedgerState, record: Record, event: ev.LeaseObserved) -> None:
+    state.lease_table.observe(record, event)
+
+
 def _lease_ended(state: LedgerState, record: Record, event: ev.LeaseEnded) -> None:
     effective_at_ms = record.header.effective_at_ms
     ended_at_ms = record.ms if effective_at_ms is None else effective_at_ms
@@ -369,5 +378,6 @@ _HANDLERS: Final[dict[type[Any], Callable[[LedgerState, Record, Any], None]]] = 
     ev.LeaseRenewed: _lease_renewed,
     ev.LeaseEnded: _lease_ended,
     ev.ConflictReported: _conflict_reported,
+    ev.LeaseObserved: _lease_observed,
     ev.Informational: _passed_over,
 }

@@ -16,6 +16,7 @@ from engine.entry import Record
 from engine.errors import InvalidInput
 from engine.facts import Lease, Pool, Quarantine, Report, Reservation
 from engine.model import ENDINGS, EndedBy
+from engine.observation import Absence
 from engine.reading import Continuity, HighWater, read_commits
 from engine.stream import Stream
 from projections.collector import seldom_collecting
@@ -35,11 +36,12 @@ class Change(NamedTuple, Generic[Thing]):
 
 
 class HeldLease(NamedTuple):
-    """A lease with its pool's name, and the conflict that was reported on it."""
+    """A lease with its pool's name, the conflict reported on it, what observations say of it."""
 
     lease: Lease
     pool: str
     report: Report | None
+    absence: Absence | None
 
 
 class Difference(NamedTuple):
@@ -151,7 +153,8 @@ class _Noted:
             return None
         pool = self._state.pool_of(lease.pool_id)
         assert pool is not None, "a pool stays while it has leases"
-        return HeldLease(lease, pool.name, self._state.conflict_on(lease_id))
+        return HeldLease(lease, pool.name, self._state.conflict_on(lease_id),
+                         self._state.absence_of(lease_id))  # fmt: skip
 
     def result(self, begin: Moment, end: Moment, events: int) -> Difference:
         """What was noted beside what is now."""
@@ -208,6 +211,7 @@ _TOUCHES: Final[dict[type[Any], Callable[[_Noted, Record, Any], None]]] = {
     ev.LeaseGranted: lambda noted, record, _: noted.lease(record.position),
     ev.LeaseRenewed: lambda noted, _, event: noted.lease(event.lease),
     ev.ConflictReported: lambda noted, _, event: noted.lease(event.lease),
+    ev.LeaseObserved: lambda noted, _, event: noted.lease(event.lease),
     ev.LeaseEnded: _lease_ended,
     ev.Quarantined: lambda noted, record, _: noted.quarantine(record.position),
     ev.QuarantineEnded: lambda noted, _, event: noted.quarantine(event.quarantine),

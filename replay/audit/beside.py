@@ -80,10 +80,13 @@ def _leases(state: LedgerState, world: World) -> tuple[object, object]:
         held = world.lease(lease.lease_id)
         number += 1
         theirs = (lease.pool_id, lease.address, lease.owner, lease.interface, lease.uid,
-                  lease.labels, lease.effective_at_ms, lease.expires_at_ms)  # fmt: skip
+                  lease.labels, lease.effective_at_ms, lease.expires_at_ms,
+                  (absence := state.absence_of(lease.lease_id)) and (absence.times, absence.last_ms)
+                  )  # fmt: skip
         ours = None if held is None else (
             held.pool_id, held.address, held.owner or "", held.interface, held.uid,
             held.labels, held.began_ms, held.expires_ms,
+            (seen := world.absences.get(lease.lease_id)) and (seen.times, seen.at_ms),
         )  # fmt: skip
         if theirs != ours:
             return theirs, ours

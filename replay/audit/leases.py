@@ -8,7 +8,7 @@ from engine import events as ev
 from engine import ranges as arithmetic
 from engine.entry import Record
 from engine.model import ENDINGS
-from replay.audit.world import LastTenure, Lease, Pool, Report, World, text_of
+from replay.audit.world import Absence, LastTenure, Lease, Pool, Report, World, text_of
 
 _EXPIRED: Final = ENDINGS.index("expired")
 _SUPERSEDED: Final = ENDINGS.index("superseded")
@@ -146,7 +146,7 @@ def _of_pool(world: World, record: Record, pool: Pool, address: bytes) -> None:
 
 def _spoken_of(
     world: World, record: Record, rule: str,
-    event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported,
+    event: ev.LeaseRenewed | ev.LeaseEnded | ev.ConflictReported | ev.LeaseObserved,
 ) -> Lease | None:  # fmt: skip
     """The lease that an event is about, with what it repeats compared."""
     lease = world.lease(event.lease)
@@ -172,6 +172,10 @@ def renewed(world: World, record: Record, event: ev.LeaseRenewed) -> None:
     if lease is not None:
         expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
         world.hold(lease._replace(expires_ms=expires_ms, position=record.position))
+        before = world.absences.get(lease.lease_id)
+        if before is not None:
+            at_ms = max(before.at_ms, record.ms)
+            world.absences[lease.lease_id] = Absence(record.position, at_ms, 0)
 
 
 def reported(world: World, record: Record, event: ev.ConflictReported) -> None:
@@ -185,6 +189,46 @@ def reported(world: World, record: Record, event: ev.ConflictReported) -> None:
         world.breach("live-report", record.position, says, before.position)
         return
     world.reports[lease.lease_id] = Report(record.position, event.quarantine_s)
+
+
+def observed(world: World, record: Record, event: ev.LeaseObserved) -> None:
+    """An observation: of a lease that is held, and of a time that nothing later is known of."""
+    world.observed.add(record.position)
+    lease = _spoken_of(world, record, "live-observe", event)
+    if lease is None:
+        return
+    effective_ms = record.header.effective_at_ms
+    at_ms = record.ms if effective_ms is None else effective_ms
+    before = world.absences.get(lease.lease_id)
+    says = None
+    if event.present:
+        if before is None:
+            says = f"lease {lease.lease_id} is back, and was never missing"
+        else:
+            at_ms = max(at_ms, before.at_ms)
+    elif before is not None and at_ms <= before.at_ms:
+        says = f"lease {lease.lease_id} is missing {before.at_ms - at_ms} ms before it was seen"
+    elif at_ms <= lease.began_ms:
+        says = f"lease {lease.lease_id} is missing {lease.began_ms - at_ms} ms before it began"
+    if says is not None:
+        about = lease.lease_id if before is None else before.position
+        world.breach("live-observe", record.position, says, about)
+    times = 0 if event.present else 1 if before is None else before.times + 1
+    world.absences[lease.lease_id] = Absence(record.position, at_ms, times)
+
+
+def _missed(world: World, record: Record, lease: Lease) -> None:
+    """A lease that ends because it was missing was seen by nobody since."""
+    cause = record.header.cause
+    if cause is None or cause not in world.observed:
+        return
+    last = world.absences.get(lease.lease_id)
+    if last is None or last.position != cause:
+        says = f"lease {lease.lease_id} ends for position {cause}, not the last that was seen of it"
+        world.breach("absence", record.position, says, cause)
+    elif not last.times:
+        says = f"lease {lease.lease_id} ends for being missing, and was seen"
+        world.breach("absence", record.position, says, cause)
 
 
 def ended(world: World, record: Record, event: ev.LeaseEnded) -> None:
@@ -205,6 +249,8 @@ def ended(world: World, record: Record, event: ev.LeaseEnded) -> None:
             world.breach("due-expiry", record.position, says, lease.position)
     elif event.ended_by == _SUPERSEDED:
         world.commit.superseded[lease.lease_id] = lease
+    if world.observed:
+        _missed(world, record, lease)
     report = world.reports.get(lease.lease_id)
     if report is not None:
         world.commit.must_be_aside[record.position] = (lease, report)
@@ -221,6 +267,7 @@ def _forget(world: World, lease: Lease) -> None:
     """A lease is held no more; its pool may be gone with it."""
     world.let_go(lease)
     world.reports.pop(lease.lease_id, None)
+    world.absences.pop(lease.lease_id, None)
     if world.holders.get(lease.address) == lease.lease_id:
         del world.holders[lease.address]
     pool = world.pools.get(lease.pool_id)

@@ -63,6 +63,10 @@ _ALL: Final = (
     Rule("live-release", _LEASES, "only a lease that is held ends"),
     Rule("live-renew", _LEASES, "only a lease that is held is renewed"),
     Rule("live-report", _LEASES, "a conflict is reported once, on a lease that is held"),
+    Rule("live-observe", _LEASES, "an observation is of a lease that is held, later than it began "
+         "and than what was seen of it before; it is back only after it was missing"),
+    Rule("absence", _LEASES, "a lease ends for being missing only if that was the last that was "
+         "seen of it, and it was not renewed since"),
     Rule("lease-facts", _LEASES, "what is said of a lease later is what was granted"),
     Rule("due-expiry", _LEASES, "a lease, a reservation or a quarantine expires when it is due, "
          "not earlier"),

@@ -82,6 +82,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[World, Record, Any], None]]] = {
     ev.LeaseRenewed: leases.renewed,
     ev.LeaseEnded: leases.ended,
     ev.ConflictReported: leases.reported,
+    ev.LeaseObserved: leases.observed,
     ev.Quarantined: trouble.quarantined,
     ev.QuarantineEnded: trouble.put_back,
 }

@@ -166,6 +166,17 @@ class Report(NamedTuple):
     for_s: int | None
 
 
+class Absence(NamedTuple):
+    """What was seen of a lease last, at which position and when, or that it was renewed then.
+
+    ``times`` counts the observations that it was missing in since it was seen or renewed.
+    """
+
+    position: int
+    at_ms: int
+    times: int
+
+
 class Quarantine(NamedTuple):
     """What a quarantine still holds."""
 
@@ -226,6 +237,8 @@ class World:
         self.rests_until_ms: dict[bytes, int] = {}
         self._rests_pruned = _PRUNE_LEAST
         self.reports: dict[int, Report] = {}
+        self.absences: dict[int, Absence] = {}
+        self.observed = BitMap64()  # the positions of all observations
         self.quarantines: dict[int, Quarantine] = {}
         self.aside: dict[Family, Intervals] = {4: Intervals(), 16: Intervals()}
         self.commit = InCommit()

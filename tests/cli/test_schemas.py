@@ -102,8 +102,11 @@ def world(cli: Cli, manifest: Callable[[str], str], tmp_path: Path) -> Cli:
     cli.ok("allocate", "--pool", "web", "--owner", "a", "--uid", "v", "--label", "k=v")
     assert cli("release", str(lease["lease"])).code == 0
     cli.ok("quarantine", "fd00::8", "--reason", "arp", "--for", "1h")
+    cli.ok("allocate", "--pool", "web", "--owner", "me")
+    cli.ok("release", "10")
     cli.ok("follow", "--consumer", "dns", "--shard", "1/2", "--until-end")
     (tmp_path / "flows.csv").write_text("t,a\n2026-01-01T00:00:00Z,10.0.0.10\nx,y\n1\n")
+    (tmp_path / "seen").write_text("address,owner\n10.0.0.11,x\n10.0.0.12,y\n")
     (tmp_path / "shop.yaml").write_text(deployment_yaml("shop", 3, "web"))
     (tmp_path / "held.yaml").write_text(cli.ok("export", "--kind", "space") + HELD)
     (tmp_path / "leases.csv").write_text(
@@ -170,6 +173,8 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "mirror": ["mirror --from URL --to URL?db=4"],
     "quarantine": ["quarantine 10.0.0.10 10.0.0.12 --for 1h --reason arp",
                    "quarantine fd00::9 --reason arp --dry-run"],
+    "reconcile": ["reconcile --observed FILES/seen --accept-many-missing --observed-at now",
+                  "reconcile --observed FILES/seen --pool full --dry-run"],
     "release": ["release 6 8", "release --owner nobody", "release --label k=v --dry-run"],
     "renew": ["renew 8", "renew 8 --ttl 3h --shorten"],
     "replay": ["replay", "replay --digest", "replay --to 0", "replay --diff 0 now",
@@ -180,6 +185,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "space forget": ["space forget SPACE", "space forget SPACE-3"],
     "space list": ["space list"],
     "sweep": ["sweep", "sweep --dry-run"],
+    "undo": ["undo 10"],
     "unquarantine": ["unquarantine fd00::8"],
 }  # fmt: skip
 

@@ -132,6 +132,10 @@ _EVENTS: Final[tuple[tuple[Event, Event], ...]] = (
         ev.ConflictReported(2, 1, V4, 32, "eth0", None),
         ev.ConflictReported(400, 300, V6, 128, "net1", 900),
     ),
+    (
+        ev.LeaseObserved(2, 1, V4, 32, "eth0", bytes(16), present=False),
+        ev.LeaseObserved(400, 300, SUBNET_6[0], 64, "net1", bytes(range(200, 216)), present=True),
+    ),
     (ev.Quarantined(4, V4 + V4, None, None), ev.Quarantined(6, SUBNET_6[0] + V6, 900, 400)),
     (
         ev.QuarantineEnded(2, 4, V4 + V4, expired=False),

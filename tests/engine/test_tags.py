@@ -109,6 +109,10 @@ WRITES: Final[dict[str, tuple[Event, str]]] = {
         ev.ConflictReported(9, 1, V4, 32, "eth0", None),
         f"l0000000000000009 {LEASE_TAGS}",
     ),
+    "an observation": (
+        ev.LeaseObserved(9, 1, V4, 32, "eth0", bytes(16), present=False),
+        f"l0000000000000009 {LEASE_TAGS}",
+    ),
     "a quarantine": (ev.Quarantined(4, TWO_RANGES, None, None), TWO_TAGS),
     "a quarantine's end": (ev.QuarantineEnded(1, 4, TWO_RANGES, expired=False), TWO_TAGS),
     "what is informational": (ev.Informational(200, 1, ()), ""),

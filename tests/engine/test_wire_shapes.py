@@ -181,6 +181,8 @@ MALFORMED: Final[dict[str, tuple[str, Mapping[str, object]]]] = {
     "an ending that is none": ("LeaseEnded", {"ended_by": len(ENDINGS)}),
     "the end of lease 0": ("LeaseEnded", {"lease": 0}),
     "a conflict for 0 s": ("ConflictReported", {"quarantine_s": 0}),
+    "an observation of 15 bytes": ("LeaseObserved", {"observation": bytes(15)}),
+    "an observation of lease 0": ("LeaseObserved", {"lease": 0}),
     "a quarantine of nothing": ("Quarantined", {"ips": b""}),
     "a quarantine of the other family": ("Quarantined", {"family": 4}),
     "the end of quarantine 0": ("QuarantineEnded", {"quarantine": 0}),
@@ -396,6 +398,7 @@ def test_codes_are_for_ever() -> None:
         "PoolCreated": 10, "PoolUpdated": 11, "PoolDeleted": 12,
         "ReservationCreated": 20, "ReservationUpdated": 21, "ReservationDeleted": 22,
         "LeaseGranted": 30, "LeaseRenewed": 31, "LeaseEnded": 32, "ConflictReported": 33,
+        "LeaseObserved": 34,
         "Quarantined": 40, "QuarantineEnded": 41,
     }  # fmt: skip
     assert [cls.__name__ for cls in REGISTRY.classes] == list(codes)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from engine import events as ev
-from tests.replay.forger import DMZ, Forger, granted, plain, raw
+from tests.replay.forger import DMZ, Forger, Said, granted, plain, raw
 from tests.replay.registry import Forge, Forgeries, just_before, write
 
 MADE: Final = Forgeries()
@@ -178,3 +179,56 @@ MADE.several("due-expiry", {
 def _renewed_since(history: Forger) -> int:
     history.write(history.renewed(7))
     return history.write(history.ended(7, 1), wait_s=599.999)
+
+
+# ------------------------------------------------------------------------------- observations
+
+
+def _observed(*steps: Callable[[Forger], Said], **commit: Any) -> Forge:
+    """A forgery at level 2 that goes on with one commit for each step; the last is the breach."""
+
+    def forge(history: Forger) -> int:
+        history.write(plain(ev.LevelRaised(2)))
+        return [history.write(step(history), **commit) for step in steps][-1]
+
+    return forge
+
+
+def _missing(lease: int, ago_s: int = 0) -> Callable[[Forger], Said]:
+    return lambda history: history.observed(lease, effective_at_ms=history.ms - ago_s * 1_000)
+
+
+def _back(lease: int) -> Callable[[Forger], Said]:
+    return lambda history: history.observed(lease, present=True)
+
+
+MADE.several("live-observe", {
+    "an observation of what has ended": _observed(_missing(8)),
+    "a lease that is missing before it began": _observed(_missing(7, 3_600)),
+    "a lease that is missing before it was missing": _observed(_missing(7), _missing(7, 2)),
+    "a lease that is missing before it was back": _observed(_missing(7), _back(7), _missing(7, 2)),
+    "a lease that is missing before it was renewed": _observed(
+        _missing(7), lambda history: history.renewed(7), _missing(7, 2)
+    ),
+    "a lease that is back and was never missing": _observed(_back(7)),
+})  # fmt: skip
+
+
+def _ends_for(which: int) -> Callable[[Forger], Said]:
+    """The end of lease 7 for the observation that stands so many entries before it."""
+    return lambda history: history.ended(7, 3)._replace(cause=history.last + 1 - which)
+
+
+MADE.several("absence", {
+    "an end for an observation that another followed": _observed(
+        _missing(7), _missing(7), _ends_for(2)
+    ),
+    "an end for an observation of another lease": _observed(
+        _missing(7), _missing(10), _ends_for(1)
+    ),
+    "an end for being missing after it was back": _observed(_missing(7), _back(7), _ends_for(2)),
+    "an end for being back": _observed(_missing(7), _back(7), _ends_for(1)),
+    "an end for being missing after a renewal": _observed(
+        _missing(7), lambda history: history.renewed(7), _ends_for(2)
+    ),
+})  # fmt: skip

@@ -181,3 +181,11 @@ class Forger:
         """A conflict; its address is set aside for 30 seconds."""
         facts, sealed = self._repeated(lease, **fields)
         return Said(ev.ConflictReported(**facts, quarantine_s=30), sealed)
+
+    def observed(
+        self, lease: int, effective_at_ms: int | None = None, *, present: bool = False
+    ) -> Said:
+        """A lease that is missing in what was seen in use, or is back."""
+        facts, sealed = self._repeated(lease)
+        event = ev.LeaseObserved(**facts, observation=self.ms.to_bytes(16), present=present)
+        return Said(event, sealed, effective_at_ms=effective_at_ms)

@@ -37,7 +37,10 @@ def _everything(state: LedgerState) -> dict[str, dict[int, Any]]:
         "reservations": {held.reservation_id: held for held in state.reservations()},
         "leases": {
             lease.lease_id: HeldLease(
-                lease, names[lease.pool_id], state.conflict_on(lease.lease_id)
+                lease,
+                names[lease.pool_id],
+                state.conflict_on(lease.lease_id),
+                state.absence_of(lease.lease_id),
             )
             for lease in state.leases()
         },
