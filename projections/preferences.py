@@ -58,6 +58,11 @@ class Preferences:
         """Fold a grant from a watched pool, before the tables do: the members of the event."""
         self._idles.grant(event)
 
+    def ended(self, pool_id: int) -> None:
+        """Fold the end of a lease of a watched pool, after the pools: it may have gone with it."""
+        if self._pools.of_id(pool_id) is None:
+            self.go(pool_id)
+
     def end(self, event: tuple[Any, ...], owner: str | None, ended_at_ms: int, now_ms: int) -> None:
         """Fold the end of a lease of a watched pool, after the leases and before the pools."""
         self._idles.end(event, ended_at_ms)

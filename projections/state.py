@@ -328,10 +328,21 @@ def _lease_observed(state: LedgerState, record: Record, event: ev.LeaseObserved)
 def _lease_ended(state: LedgerState, record: Record, event: ev.LeaseEnded) -> None:
     effective_at_ms = record.header.effective_at_ms
     ended_at_ms = record.ms if effective_at_ms is None else effective_at_ms
+    _end(state, event, record.sealed.owner, ended_at_ms, record.ms)
+
+
+def _end(
+    state: LedgerState, event: tuple[Any, ...], owner: str | None, ended_at_ms: int, ms: int
+) -> None:
+    """Fold the end of a lease: the members of a `LeaseEnded`."""
     left = state.lease_table.end(event, ended_at_ms)
-    if event.pool_id in state.preferences.watched:
-        state.preferences.end(event, record.sealed.owner, ended_at_ms, record.ms)
-    state.pool_table.give_back(event, left, ended_at_ms, record.ms)
+    pool_id = event[1]
+    if pool_id not in state.preferences.watched:
+        state.pool_table.give_back(event, left, ended_at_ms, ms)
+        return
+    state.preferences.end(event, owner, ended_at_ms, ms)
+    state.pool_table.give_back(event, left, ended_at_ms, ms)
+    state.preferences.ended(pool_id)
 
 
 def _fold_row(
@@ -350,10 +361,7 @@ def _fold_row(
     else:
         assert code == ENDED, "no other becomes a row"
         ended_at_ms = ms if effective_at_ms is None else effective_at_ms
-        left = state.lease_table.end(event, ended_at_ms)
-        if event[1] in state.preferences.watched:
-            state.preferences.end(event, sealed[1], ended_at_ms, ms)
-        state.pool_table.give_back(event, left, ended_at_ms, ms)
+        _end(state, event, sealed[1], ended_at_ms, ms)
 
 
 def _level_raised(state: LedgerState, _record: Record, event: ev.LevelRaised) -> None:

@@ -408,10 +408,10 @@ class _Allocation:
         most = command.number * len(groups)
         if not len(asked) == len(command.addresses) <= most:
             raise Refused("invalid")
-        for group in groups:
-            self.serve(group, asked)
         if asked - set().union(*(self.ledger.pools[name].mine for name in names)):
             raise Refused("invalid")
+        for group in groups:
+            self.serve(group, asked)
         changed = len(self.granted) + len(self.ended)
         changed += len(self.ended & self.ledger.reports.keys())
         granted, ended, held = map(frozenset, (self.granted, self.ended, self.held))
