@@ -107,6 +107,10 @@ class BlockSet(FreeSet):
         for start, found in self._up_to_date().blocks(order):
             yield first + start, found
 
+    def taken_in(self, low: int, high: int) -> int:
+        """Count what is taken from one address to another."""
+        return self._taken.range_cardinality(low - self._first, high - self._first + 1)
+
     def histogram(self) -> dict[int, int]:
         """How many maximal free blocks there are of each order that has any."""
         return self._up_to_date().histogram()

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
+from engine.ranges import aligned_blocks
 from projections.bitmaps import next_held
 from projections.containers import LEAF_BYTES, Runs
 from projections.wide_blocks import ByOrder
@@ -115,12 +116,8 @@ class FreeBlocks:
 
     def set_range(self, start: int, end: int, *, free: bool) -> None:
         """The offsets from `start` to before `end` are free now, or not; none of them was so."""
-        while start < end:
-            order = (end - start).bit_length() - 1
-            if start:
-                order = min(order, (start & -start).bit_length() - 1)
-            self.set_block(start, order, free=free)
-            start += 1 << order
+        for low, order in aligned_blocks(start, end - 1):
+            self.set_block(low, order, free=free)
 
     def set_block(self, start: int, order: int, *, free: bool) -> None:
         """As `set_range`, of an aligned block."""

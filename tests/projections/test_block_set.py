@@ -1,6 +1,4 @@
-"""Blocks and single addresses are taken and given back in any order: what is free, and of it the
-maximal aligned blocks, is what plain sets and plain ranges say.
-"""
+"""Blocks and single addresses in any order: the free set says what plain sets and ranges say."""
 
 from __future__ import annotations
 
@@ -9,21 +7,17 @@ from typing import ClassVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import precondition, rule
 
-from engine import ranges as arithmetic
 from engine.addresses import RangeSet
 from engine.ranges import Ranges
-from projections import block_set, free_blocks
 from projections.block_set import BlockSet
 from tests.projections.test_free_set import (
     SMALL_PLACES,
     WIDE_PLACES,
     FreeSetMachine,
     SetModel,
-    nth,
     points,
-    size,
 )
 
 V4 = 10 << 24
