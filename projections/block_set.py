@@ -107,6 +107,12 @@ class BlockSet(FreeSet):
         for start, found in self._up_to_date().blocks(order):
             yield first + start, found
 
+    def blocks_by_address(self, order: int) -> Iterator[tuple[int, int]]:
+        """As `blocks`, the lowest first whatever their size."""
+        first = self._first
+        for start, found in self._up_to_date().by_address(order):
+            yield first + start, found
+
     def taken_in(self, low: int, high: int) -> int:
         """Count what is taken from one address to another."""
         return self._taken.range_cardinality(low - self._first, high - self._first + 1)

@@ -13,6 +13,7 @@ only what is free can be taken, and only what is not can be given back.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -206,6 +207,11 @@ class FreeBlocks:
         for at_least in self._with.orders():
             if at_least >= order:
                 yield from self._of(at_least)
+
+    def by_address(self, order: int) -> Iterator[tuple[int, int]]:
+        """As `blocks`, the lowest first whatever their size."""
+        fitting = [found for found in self._with.orders() if found >= order]
+        return heapq.merge(*(self._of(found) for found in fitting))
 
     def _of(self, order: int) -> Iterator[tuple[int, int]]:
         level, within = divmod(order, _BITS)

@@ -32,7 +32,7 @@ VERBS = {
     "doctor": "ipledger.cli.doctor:doctor",
     "embedded": "ipledger.cli.admin:embedded",
     "follow": "ipledger.cli.follow:follow",
-    "free": "ipledger.cli.views:free",
+    "free": "ipledger.cli.free:free",
     "get": "ipledger.cli.views:get",
     "history": "ipledger.cli.history:history",
     "mirror": "ipledger.cli.mirror:mirror",
