@@ -129,7 +129,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "embedded stop": ["embedded stop --data-dir FILES/home"],
     "follow": ["follow --from 1 --until-end"],
     "free": ["free web", "free web --limit 1", "free full", "free web --prefix-length 31",
-             "free web --blocks", "free full --blocks", "free full --prefix-length 32"],
+             "free web --blocks", "free full --blocks", "free full --prefix-length 64"],
     "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web",
             "get quarantines"],
     "history actor": ["history actor nobody", "history actor boss"],
