@@ -7,6 +7,7 @@ from benchmarks import (
     append,
     attribute,
     audit,
+    blocks,
     cold,
     history,
     life,
@@ -17,5 +18,7 @@ from benchmarks import (
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    benches = (append, allocate, replay, life, startup, cold, history, audit, mirror, attribute)
+    benches = (
+        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute
+    )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])
