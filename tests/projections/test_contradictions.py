@@ -88,7 +88,6 @@ FORGED: dict[str, Event] = {
     "a block with a leased address": grant(POOL, "10.0.0.0", 30),
     "a block that is partly outside": grant(POOL, "10.0.0.8", 30),
     "a block with an excluded address": grant(POOL, "10.0.0.4", 31),
-    "the end of a block that is an address": end(LEASE)._replace(prefix_length=31),
     "a grant from an unknown pool": grant(999, "10.0.0.3"),
     "a grant from a pool that is gone": grant(GONE, "10.1.0.1"),
     "a grant from what is no pool": grant(RESERVATION, "10.0.0.3"),
