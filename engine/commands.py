@@ -146,6 +146,34 @@ class PutBack(NamedTuple):
     ips: RangeSet
 
 
+class Adopted(NamedTuple):
+    """A lease as it stands elsewhere. ``effective_at_ms`` is since when, as far as is known.
+
+    It lasts ``ttl_s`` from then (None: until it is released), whatever its pool says of leases.
+    """
+
+    address: Address
+    prefix_length: int
+    owner: str
+    interface: str = DEFAULT_INTERFACE
+    uid: str | None = None
+    labels: Labels = ()
+    cluster: str | None = None
+    effective_at_ms: int | None = None
+    ttl_s: int | None = None
+    pool: str | None = None
+
+
+class Adopt(NamedTuple):
+    """Leases that stand elsewhere shall go on here, those that can; ``source`` says where from.
+
+    What is held just so already is left as it is, and what is past its end is left out.
+    """
+
+    leases: tuple[Adopted, ...]
+    source: str
+
+
 class Raise(NamedTuple):
     """The space shall have this format level: older releases stop reading it then."""
 
@@ -162,6 +190,7 @@ Command = (
     | Sweep
     | SetAside
     | PutBack
+    | Adopt
     | Raise
 )
 

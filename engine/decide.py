@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from engine.commands import (
+    Adopt,
     Allocate,
     AllocateTogether,
     Apply,
@@ -19,6 +20,7 @@ from engine.commands import (
     SetAside,
     Sweep,
 )
+from engine.decide_adopt import decide_adopt
 from engine.decide_config import decide_apply, decide_delete
 from engine.decide_leases import decide_allocate, decide_together
 from engine.decide_release import decide_release
@@ -33,6 +35,7 @@ from engine.placement import Placement
 _PLACING: Final[dict[type[Any], Callable[[Facts, Any, Claim, Placement, int], Decision]]] = {
     Allocate: decide_allocate,
     AllocateTogether: decide_together,
+    Adopt: decide_adopt,
 }
 _TIMED: Final[dict[type[Any], Callable[[Facts, Any, Claim, int], Decision]]] = {
     Release: decide_release,

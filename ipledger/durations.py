@@ -51,3 +51,13 @@ def _read(text: str, shown: str) -> int:
         raise InvalidInput(f"{shown} is not a duration", _HINT)
     counts = (int(count or 0) for count in match.groups())
     return sum(count * unit for count, unit in zip(counts, _UNIT_SECONDS, strict=True))
+
+
+def format_duration(seconds: int) -> str:
+    """Return the text that `parse_duration` reads as so many seconds, in its largest units."""
+    parts, left = [], seconds
+    for unit_s, unit in zip(_UNIT_SECONDS, "dhms", strict=True):
+        count, left = divmod(left, unit_s)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

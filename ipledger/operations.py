@@ -19,6 +19,7 @@ from engine.commands import (
     PutBack,
     PutPool,
     PutReservation,
+    Raise,
     Release,
     Renew,
     SetAside,
@@ -106,6 +107,32 @@ def delete(
     key, claim = make_claim(command_id, actor, reason)
     command = Delete(targets, ignore_not_found, cascade)
     return Operation(command, claim, key, timeout_s, read, series=cascade)
+
+
+def raise_level(
+    level: int = ev.LEVEL,
+    *,
+    command_id: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    timeout_s: float | None = None,
+) -> Operation[bool]:
+    """Raise the space's format level; False if it has that level already.
+
+    Releases that do not know the level stop reading the stream there: see that every reader, each
+    consumer and mirror included, has a release that does. A level is never lowered.
+
+    Raises:
+        InvalidInput: `level` is no level.
+    """
+    if type(level) is not int or not 1 <= level < 1 << 63:
+        raise InvalidInput("that is no format level", f"levels are numbers from 1 to {ev.LEVEL}")
+
+    def read(outcome: Done | Held) -> bool:
+        return isinstance(outcome, Done)
+
+    key, claim = make_claim(command_id, actor, reason)
+    return Operation(Raise(level), claim, key, timeout_s, read)
 
 
 def _groups(pools: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import closing
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import IntegrityError, Refusal, Refused
-from engine.events import SpaceCreated
+from engine.events import LEVEL, SpaceCreated
 from engine.names import DEFAULT_SPACE
 from engine.wire import decode_entry
 from ipledger import reaching
@@ -38,13 +39,13 @@ def open_server(
 
 
 def list_spaces(settings: Settings) -> list[dict[str, Any]]:
-    """Every space of the server, by name: its id, its last position and its generation."""
+    """Every space of the server, by name: its id, last position, generation and format level."""
     server, _ = open_server(settings)
     with closing(server):
-        return _spaces_of(server)
+        return _spaces_of(server, settings)
 
 
-def _spaces_of(server: Server) -> list[dict[str, Any]]:
+def _spaces_of(server: Server, settings: Settings) -> list[dict[str, Any]]:
     from ipledger import servers
 
     names: set[str] = set()
@@ -58,10 +59,12 @@ def _spaces_of(server: Server) -> list[dict[str, Any]]:
         names.update(m[1].decode() for key in reply[1] if (m := _KEY.fullmatch(key)))
         if cursor in {b"0", 0}:
             break
-    return [_space_view(servers.open_stream(server, name), name) for name in sorted(names)]
+    return [
+        _space_view(servers.open_stream(server, name), name, settings) for name in sorted(names)
+    ]
 
 
-def _space_view(stream: Stream, name: str) -> dict[str, Any]:
+def _space_view(stream: Stream, name: str, settings: Settings) -> dict[str, Any]:
     """What the first and the last entry of a stream tell about its space."""
     try:
         head = stream.head()
@@ -70,11 +73,27 @@ def _space_view(stream: Stream, name: str) -> dict[str, Any]:
         last = stream.read(head.ms, head.position - 1, 1)
         generation = decode_entry(last[0]).commit.generation if last else None
     except IntegrityError as error:
-        return space_view(name, None, None, None, error.message)
+        return space_view(name, None, None, None, None, error.message)
     if not isinstance(event, SpaceCreated):
-        return space_view(name, None, head.position, generation, "its beginning is missing")
-    trouble = None if last else "its end is missing"
-    return space_view(name, event.space_id, head.position, generation, trouble)
+        return space_view(name, None, head.position, generation, None, "its beginning is missing")
+    level, trouble = (event.level, None) if last else (None, "its end is missing")
+    if level is not None and level < LEVEL:
+        level, trouble = _raised(settings, name)
+    return space_view(name, event.space_id, head.position, generation, level, trouble)
+
+
+def _raised(settings: Settings, name: str) -> tuple[int | None, str | None]:
+    """The level that a space of an older release has by now, or what is wrong with its stream.
+
+    Only its events tell; the state is read as by any command, from what is kept of it.
+    """
+    known = copy(settings)
+    known.space = name
+    try:
+        with known.open() as ledger:
+            return ledger.state.level, None
+    except IntegrityError as error:
+        return None, error.message
 
 
 def existing(stream: RedisStream, space: str) -> RedisStream:

@@ -125,6 +125,7 @@ def space_view(
     space_id: bytes | None,
     position: int | None,
     generation: int | None,
+    level: int | None,
     trouble: str | None = None,
 ) -> Json:
     """A space: which it is, how far it has come, and what is wrong with it at first sight."""
@@ -133,6 +134,7 @@ def space_view(
         "space_id": None if space_id is None else space_id.hex(),
         "position": position,
         "generation": generation,
+        "level": level,
         "trouble": trouble,
     }
 

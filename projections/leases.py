@@ -12,6 +12,7 @@ from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import ConflictReported, LeaseGranted
 from engine.facts import Lease, Report
+from engine.lasting import ends_ms
 from projections.due import Due, Entry
 from projections.leased_blocks import BlockTable, last_of
 from projections.pages import (
@@ -43,7 +44,7 @@ def _granted(
     position: int, ms: int, effective_at_ms: int | None, event: Fields, sealed: Fields
 ) -> Fields:
     """The fields of the lease that a grant made."""
-    pool_id, address, prefix_length, interface, ttl_s, cluster, *_ = event
+    pool_id, address, prefix_length, interface, ttl_s, cluster, _, _, _, source = event
     _, owner, uid, labels, *_ = sealed
     return (
         position,
@@ -58,7 +59,7 @@ def _granted(
         ms,
         ms if effective_at_ms is None else effective_at_ms,
         ttl_s,
-        None if ttl_s is None else ms + ttl_s * 1_000,
+        None if ttl_s is None else ends_ms(ms, effective_at_ms, ttl_s, source),
         position,
     )
 
@@ -173,6 +174,10 @@ class Leases:
             tenure for each, tenure in self._last_tenure.items()
             if len(each) == len(address) and first <= int.from_bytes(each) <= last
         ]  # fmt: skip
+
+    def reported(self) -> Iterator[tuple[Lease, Report]]:
+        """The active leases on which a conflict was reported, with the report."""
+        return ((Lease._make(self._by_id[lease]), r) for lease, r in self._reports.items())
 
     def within(
         self, pool_id: int, taken: RangeSet, rests_to: Callable[[int], int | None]

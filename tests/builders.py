@@ -176,8 +176,11 @@ class TestLedger:
 
     __test__: ClassVar[bool] = False  # its name says that it is for tests, not that it is one
 
-    def __init__(self, *, seed: int = 0, beside: TestLedger | None = None, lane: float = 0) -> None:
-        """Begin a space; or write to the same one as another writer, whose `seed` must differ."""
+    def __init__(
+        self, *, seed: int = 0, beside: TestLedger | None = None, lane: float = 0,
+        level: int = LEVEL,
+    ) -> None:  # fmt: skip
+        """Begin a space of a format level, or write to one beside another, of another `seed`."""
         self.clock: Clock = Clock() if beside is None else beside.clock
         self.stream: MemoryStream = MemoryStream(self.clock) if beside is None else beside.stream
         self.state = LedgerState()
@@ -185,7 +188,7 @@ class TestLedger:
         self._random = Random(f"writer {seed}")  # noqa: S311 - the same bytes on every run
         self.protocol = Protocol(self.state, self.continuity, self._random.randbytes, lane=lane)
         if beside is None:
-            self._create_space()
+            self._create_space(level)
         self.refresh()
 
     # ------------------------------------------------------------------------- asking for things
@@ -324,13 +327,18 @@ class TestLedger:
         position, _ms, parts, _hash = recall.remembered
         return tuple(map(decode_entry, self.stream.entries[position - 1 : position - 1 + parts]))
 
-    def _create_space(self) -> None:
-        event = SpaceCreated(SPACE_ID, "default", LEVEL)
-        e, s, t = encode_entry(event, Sealed(bytes(16)), Header(bytes(16)))
-        _, c = encode_commit(_lone_commit(), e, s)
-        proposal = Proposal(tags.SPACE, (NewEntry(e, s, t, c),))
+    def _create_space(self, level: int) -> None:
+        proposal = space_created("default", level)
         reply = self.stream.append(ORIGIN, 0, self.clock.now_ms, [proposal])
         assert reply.status == "ok", reply
+
+
+def space_created(name: str, level: int, space_id: bytes = SPACE_ID) -> Proposal:
+    """The beginning of a space, as a writer of the release that brought `level` wrote it."""
+    event = SpaceCreated(space_id, name, level)
+    e, s, t = encode_entry(event, Sealed(bytes(16)), Header(bytes(16)))
+    _, c = encode_commit(_lone_commit(), e, s)
+    return Proposal(tags.SPACE, (NewEntry(e, s, t, c),))
 
 
 def granted(done: Done) -> tuple[Lease, ...]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ipledger.cli.settings import Settings, VerbGroup, options, verb
 from ipledger.cli.show import emit, fields, write
 from ipledger.cli.views import space_table
+
+if TYPE_CHECKING:
+    from ipledger.ledger import Ledger
 
 
 @click.group(cls=VerbGroup)
@@ -21,18 +26,68 @@ def space_create(settings: Settings, name: str) -> None:
     """Make a new address space; `default` is made on its first use."""
     from engine.errors import Refusal, Refused
     from engine.names import check_name
-    from ipledger.views import space_view
 
     settings.space = check_name(name, "space")
     with settings.open() as ledger:
         if ledger.position or not ledger.create_space(reason=settings.reason):
             hint = "see `ipledger get spaces`"
             raise Refused(Refusal("exists", f"space {name} exists", hint, name))
-        assert ledger.state.space is not None, "it was created just now"
-        created = space_view(
-            name, ledger.state.space.space_id, ledger.position, ledger.state.generation
-        )
+        created = _view_of(ledger)
     emit(settings.output, {"items": [created]}, f"space/{name} created")
+
+
+def _view_of(ledger: Ledger) -> dict[str, Any]:
+    """The space of a ledger."""
+    from ipledger.views import space_view
+
+    state = ledger.state
+    assert state.space is not None, "it was created before"
+    space_id, level = state.space.space_id, state.space.level
+    return space_view(ledger.space, space_id, state.position, state.generation, level)
+
+
+@verb(
+    "raise",
+    within=space,
+    examples=("ipledger space raise", "ipledger space raise blue --level 2 --dry-run"),
+)
+@click.argument("name", required=False)
+@click.option("--level", type=click.IntRange(min=1), metavar="N",
+              help="The format level [the highest that this release knows].")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def space_raise(settings: Settings, *, name: str | None, level: int | None, dry_run: bool) -> None:
+    """Raise the format level of a space, so that it may use what this release brought.
+
+    Releases that do not know the level stop reading the space there: first see that everything
+    that reads it is up to date, consumers and mirrors in other clusters included. A level is
+    never lowered.
+    """
+    from engine.events import LEVEL
+    from engine.names import check_name
+    from ipledger import operations
+    from ipledger.spaces import no_such_space
+
+    if name is not None:
+        settings.space = check_name(name, "space")
+    wanted = LEVEL if level is None else level
+    operation = operations.raise_level(wanted, **settings.claims())
+    with settings.open() as ledger:
+        if not ledger.position:
+            raise no_such_space(settings.space)
+        before = ledger.state.level
+        raises = ledger.preview(operation)
+        if raises:
+            told = f"releases that do not know format level {wanted} stop reading space"
+            click.echo(f"ipledger: {told} {settings.space} with this", err=True)
+        if raises and not dry_run:
+            ledger.run(operation)
+        item = _view_of(ledger)
+    did = f"has format level {wanted} already"
+    if raises:
+        would = "would be " if dry_run else ""
+        did = f"{would}raised from format level {before} to {wanted}"
+    data = {"items": [item], "raised_from": before if raises else None}
+    emit(settings.output, data, f"space/{settings.space} {did}")
 
 
 @verb("list", within=space)

@@ -97,6 +97,7 @@ def _space(space: Item) -> Lines:
     yield "id", space["space_id"]
     yield "position", space["position"]
     yield "generation", space["generation"]
+    yield "level", space["level"]
     yield "trouble", space["trouble"] or "none"
 
 
@@ -110,15 +111,9 @@ _LINES: dict[str, Callable[[Item], Lines]] = {
 
 def _seconds(seconds: int | None) -> str:
     """A duration as manifests write it, nothing for none."""
-    if not seconds:
-        return ""
-    parts = []
-    left = seconds
-    for unit, length_s in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, length_s)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
+    from ipledger.durations import format_duration
+
+    return format_duration(seconds) if seconds else ""
 
 
 def _selector(selector: Item) -> list[str]:

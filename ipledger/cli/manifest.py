@@ -72,7 +72,9 @@ def _read_stdin() -> str:
 def apply(settings: Settings, *, paths: tuple[str, ...], dry_run: bool) -> None:
     """Create or change what manifests define, all or nothing.
 
-    Manifests are those of Spiderpool, as they are, or our own kinds.
+    Manifests are those of Spiderpool, as they are, or our own kinds, as `export` writes them. A
+    Space says which space they are of: it is made, or raised to a format level, if need be. Leases
+    and quarantines follow in commits of their own; nothing is written if one of them cannot be.
     """
     parsed = read_files(paths)
     if parsed.workloads:
@@ -80,15 +82,23 @@ def apply(settings: Settings, *, paths: tuple[str, ...], dry_run: bool) -> None:
         message = f"{first.kind} {first.name} is not applied: it asks for addresses"
         raise InvalidInput(message, "use `ipledger allocate -f` for it")
     from ipledger import operations
+    from ipledger.cli.applying import apply_stated, check_space, held_items
 
-    operation = operations.apply(*parsed.objects, **settings.claims())
+    level = check_space(parsed.spaces, settings.space)
     with settings.open() as ledger:
-        applied = ledger.preview(operation) if dry_run else ledger.run(operation)
+        held: list[Item] = []
+        if level is not None or parsed.leases or parsed.quarantines:
+            applied, plan = apply_stated(ledger, parsed, settings, level, dry_run=dry_run)
+            held = held_items(plan)
+        else:
+            operation = operations.apply(*parsed.objects, **settings.claims())
+            applied = ledger.preview(operation) if dry_run else ledger.run(operation)
         items: list[Item] = [
             {"kind": kind, "name": name, "result": did,
              "detail": None if dry_run else _impact(ledger, kind, name, did)}
             for kind, name, did in applied
         ]  # fmt: skip
+        items += held
         position = ledger.position
     if dry_run:
         click.echo("dry run: nothing was changed", err=True)
@@ -197,8 +207,12 @@ def _named(kind: str, names: tuple[str, ...]) -> list[Target]:
 
 def _defined(paths: tuple[str, ...]) -> tuple[list[Target], Sequence[Workload]]:
     from engine.commands import PutPool, Target
+    from ipledger.cli.applying import refuse_held
 
     parsed = read_files(paths)
+    refuse_held(parsed)
+    for stated in parsed.spaces:
+        click.echo(f"warning: space {stated.name} itself is not deleted", err=True)
     targets = [
         Target("pool" if isinstance(wanted, PutPool) else "reservation", wanted.name)
         for wanted in parsed.objects

@@ -186,8 +186,9 @@ def _quarantine_table(items: Items) -> str:
 
 def space_table(items: Items) -> str:
     """Spaces as a table; what is wrong with one stands behind it."""
-    rows = [(i["name"], i["space_id"], i["position"], i["generation"], i["trouble"]) for i in items]
-    return table(["name", "id", "position", "generation", "trouble"], rows)
+    keys = ("name", "space_id", "position", "generation", "level", "trouble")
+    rows = [[item[key] for key in keys] for item in items]
+    return table(["name", "id", *keys[2:]], rows)
 
 
 _ITEMS: dict[str, Callable[[Ledger, str | None, Narrowed], Items]] = {

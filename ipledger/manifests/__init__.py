@@ -2,13 +2,24 @@
 
 What a file says is read in four steps, each in a module of its own: `sources` (files to texts),
 `yaml_text` (texts to plain data), `parsing` (documents to kinds), and per kind `definitions` (pools
-and reservations) or `workloads` (who asks for addresses).
+and reservations), `stated` (a space, leases, quarantines) or `workloads` (who asks for addresses).
+The way back, of our own kinds, is `documents` (what is, as manifests) and `yaml_out` (as YAML).
 """
 
 from __future__ import annotations
 
 from ipledger.manifests.parsing import Parsed, parse
 from ipledger.manifests.sources import Source, read_sources
+from ipledger.manifests.stated import StatedLease, StatedQuarantine, StatedSpace
 from ipledger.manifests.workloads import Workload
 
-__all__ = ["Parsed", "Source", "Workload", "parse", "read_sources"]
+__all__ = [
+    "Parsed",
+    "Source",
+    "StatedLease",
+    "StatedQuarantine",
+    "StatedSpace",
+    "Workload",
+    "parse",
+    "read_sources",
+]

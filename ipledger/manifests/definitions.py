@@ -85,7 +85,7 @@ def _pool(spec: Fields, metadata: Metadata, *, own: bool) -> PutPool:
     gateway, ip_version = spec.text("gateway"), spec.integer("ipVersion")
     routes, selectors = _routes(spec), _selectors(spec)
     disabled, default = spec.flag("disable"), spec.flag("default")
-    policy = spec.text("policy") or "lowest"
+    policy = "lowest" if (written := spec.text("policy")) is None else written
     cooldown_s = spec.duration("cooldown", least=0) or 0
     ttl_s, sticky_s = spec.duration("ttl"), spec.duration("sticky")
     with inside("spec."):
@@ -171,7 +171,7 @@ def _warn_of_leases(status: Fields, warnings: list[str]) -> None:
     if not isinstance(leases, dict):
         warnings.append(
             "status.allocatedIPs cannot be read: ADDRESSES MAY BE IN USE ELSEWHERE, and this "
-            "ledger would give them out again. Reserve those that are"
+            "ledger would give them out again. `ipledger import` takes them over"
         )
     elif leases:
         first = [shown(address) for address in list(leases)[:_SHOWN_ADDRESSES]]
@@ -180,5 +180,5 @@ def _warn_of_leases(status: Fields, warnings: list[str]) -> None:
         warnings.append(
             f"{number} IN USE ELSEWHERE, says status.allocatedIPs: {', '.join(first)}{more}. "
             "This ledger does not know those leases and would give the addresses out again. "
-            "Reserve them first"
+            "`ipledger import` takes pools and leases over"
         )

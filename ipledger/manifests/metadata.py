@@ -49,6 +49,15 @@ def read_metadata(document: Fields) -> Metadata:
         name=name,
         namespace=fields.text("namespace"),
         labels=dict(fields.labels("labels")),
-        annotations=fields.child("annotations") or Fields({}, "metadata.annotations"),
+        annotations=read_annotations(fields),
         being_deleted=fields.has("deletionTimestamp"),
     )
+
+
+def read_annotations(metadata: Fields) -> Fields:
+    """Return the annotations, which belong to whoever wrote them; none if there are none.
+
+    Raises:
+        InvalidInput: They are no mapping.
+    """
+    return metadata.child("annotations") or Fields({}, f"{metadata.path}.annotations")

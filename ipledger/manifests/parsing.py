@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from engine.commands import PutPool, PutReservation
 from engine.errors import InvalidInput
@@ -14,12 +15,22 @@ from ipledger.manifests.definitions import (
     read_spider_reservation,
 )
 from ipledger.manifests.fields import Fields, inside, shown
+from ipledger.manifests.json_text import read_json_documents
 from ipledger.manifests.metadata import Metadata, read_metadata, read_name
 from ipledger.manifests.sources import Source
+from ipledger.manifests.stated import (
+    StatedLease,
+    StatedQuarantine,
+    StatedSpace,
+    read_lease,
+    read_quarantine,
+    read_space,
+)
 from ipledger.manifests.workloads import Workload, read_deployment, read_pod
 
-_Object = PutPool | PutReservation | Workload
-_Reader = Callable[[Fields, Metadata, list[str]], _Object]
+_Stated = StatedSpace | StatedLease | StatedQuarantine
+_Object = PutPool | PutReservation | Workload | _Stated
+_Reader = Callable[[Fields, Metadata, list[str]], PutPool | PutReservation | Workload]
 
 _SPIDERPOOL: Final = "spiderpool.spidernet.io/v2beta1"
 _OWN: Final = "ipledger/v1"
@@ -36,23 +47,39 @@ _READERS: Final[dict[str, tuple[str, _Reader]]] = {
     "ReplicaSet": (_APPS, read_deployment),
     "Pod": (_CORE, read_pod),
 }
+# What is stated of a ledger, all of apiVersion ipledger/v1. Leases and quarantines have no name.
+_STATED: Final[dict[str, Callable[[Fields], _Stated]]] = {
+    "Space": read_space,
+    "Lease": read_lease,
+    "Quarantine": read_quarantine,
+}
 # What holds objects: its apiVersion, and what its items are if they do not say so themselves.
 _LISTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "List": (_CORE, {}),
     "SpiderIPPoolList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderIPPool"}),
     "SpiderReservedIPList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderReservedIP"}),
+    "SpiderEndpointList": (_SPIDERPOOL, {"apiVersion": _SPIDERPOOL, "kind": "SpiderEndpoint"}),
 }
-_API_VERSIONS: Final = {kind: known[0] for kind, known in (*_READERS.items(), *_LISTS.items())}
-_KINDS_HINT: Final = f"known kinds: {', '.join(_READERS)}"
+_API_VERSIONS: Final = {
+    **{kind: known[0] for kind, known in (*_READERS.items(), *_LISTS.items())},
+    **dict.fromkeys(_STATED, _OWN),
+}
+_KINDS_HINT: Final = f"known kinds: {', '.join((*_READERS, *_STATED))}"
 _OBJECT_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
 class Parsed(NamedTuple):
-    """What the manifests say: what to define, who asks for addresses, and what to be told of."""
+    """What the manifests say: what to define, who asks for addresses, and what to be told of.
+
+    ``spaces``, ``leases`` and ``quarantines`` are what an export states beside definitions.
+    """
 
     objects: tuple[PutPool | PutReservation, ...]
     workloads: tuple[Workload, ...]
     warnings: tuple[str, ...]
+    spaces: tuple[StatedSpace, ...] = ()
+    leases: tuple[StatedLease, ...] = ()
+    quarantines: tuple[StatedQuarantine, ...] = ()
 
 
 def parse(sources: Sequence[Source]) -> Parsed:
@@ -62,39 +89,56 @@ def parse(sources: Sequence[Source]) -> Parsed:
         InvalidInput: naming file, document, object and field; or line and column, where the text
             is not even YAML.
     """
-    objects: list[PutPool | PutReservation] = []
-    workloads: list[Workload] = []
+    return parse_placed(_manifests(sources))
+
+
+def parse_placed(placed: Iterable[tuple[str, object]]) -> Parsed:
+    """Read manifests that are data already, each with its place; as `parse`."""
+    found: dict[type, list[Any]] = defaultdict(list)
+    objects: list[PutPool | PutReservation] = []  # of both kinds, in the order of the files
     warnings: list[str] = []
     defined: dict[tuple[type, str], str] = {}
-    for place, data in _manifests(sources):
+    for place, data in placed:
         read, where = _read(place, data, warnings)
+        found[type(read)].append(read)
         if isinstance(read, Workload):
-            workloads.append(read)
             continue
         first = defined.setdefault((type(read), read.name), where)
         if first is not where:
             raise InvalidInput(f"{where}: it is defined already by {first}", "define it once")
-        objects.append(read)
-    return Parsed(tuple(objects), tuple(workloads), tuple(warnings))
+        if isinstance(read, PutPool | PutReservation):
+            objects.append(read)
+    stated = (tuple(found[kind]) for kind in (StatedSpace, StatedLease, StatedQuarantine))
+    return Parsed(tuple(objects), tuple(found[Workload]), tuple(warnings), *stated)
 
 
 def _manifests(sources: Sequence[Source]) -> Iterator[tuple[str, object]]:
     """Every manifest with its place; those of a list one by one."""
-    # Imported here because it brings PyYAML with it.
-    from ipledger.manifests.yaml_text import read_documents
-
     for name, text in sources:
-        with inside(f"{name}: "):
-            documents = read_documents(text)
+        documents = read_json_documents(text)
+        if documents is None:
+            # Imported here because it brings PyYAML with it.
+            from ipledger.manifests.yaml_text import read_documents
+
+            with inside(f"{name}: "):
+                documents = read_documents(text)
         if all(data is None for data in documents):
             raise InvalidInput(f"{name}: it holds no manifest", "it is empty, or only comments")
         for number, data in enumerate(documents, 1):
-            place = f"{name}, document {number}"
-            kind = data.get("kind") if isinstance(data, dict) else None
-            if isinstance(kind, str) and kind in _LISTS:
-                yield from _items(place, kind, Fields(data))
-            elif data is not None:
-                yield place, data
+            yield from manifests_of(f"{name}, document {number}", data)
+
+
+def manifests_of(place: str, data: object) -> Iterator[tuple[str, object]]:
+    """What a document holds: the items of a list, each with its place, or itself; or nothing.
+
+    Raises:
+        InvalidInput: it is no list that we know.
+    """
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if isinstance(kind, str) and kind in _LISTS:
+        yield from _items(place, kind, Fields(data))
+    elif data is not None:
+        yield place, data
 
 
 def _items(place: str, kind: str, listed: Fields) -> Iterator[tuple[str, object]]:
@@ -113,13 +157,16 @@ def _read(place: str, data: object, warnings: list[str]) -> tuple[_Object, str]:
     with inside(f"{place}: "):
         document = Fields(data)
         kind = document.required_text("kind", _KINDS_HINT)
-        if kind not in _READERS:
+        if kind not in _READERS and kind not in _STATED:
             version = shown(document.values.get("apiVersion"))
             raise InvalidInput(
                 f"kind {shown(kind)} (apiVersion {version}) is not known", _KINDS_HINT
             )
     with inside(f"{place} ({kind}): "):
         _check_api_version(kind, document)
+        if kind in _STATED:
+            read_stated = _STATED[kind](Fields(data, known=_OBJECT_FIELDS))
+            return read_stated, f"{place} ({kind})"
         name = read_name(document)
     where = f"{place} ({kind} {name})"
     told: list[str] = []

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from engine.errors import InvalidInput
 
-SOURCE_BYTES_MAX: Final = 16 * 1024 * 1024
-SUFFIXES: Final = (".yaml", ".yml", ".json")
+SOURCE_BYTES_MAX: Final = 64 * 1024 * 1024  # an export of 100,000 leases is half of it
+SUFFIXES: Final = (".yaml", ".yml", ".json", ".jsonl")
 STDIN: Final = "-"
 
 
@@ -20,26 +20,30 @@ class Source(NamedTuple):
     text: str
 
 
-def read_sources(paths: Sequence[str], stdin: Callable[[], str]) -> list[Source]:
+def read_sources(
+    paths: Sequence[str], stdin: Callable[[], str], bytes_max: int | None = None
+) -> list[Source]:
     """Read what each path stands for.
 
     Args:
         paths: Files; directories, which stand for the manifests in them in the order of their
             names, not those of directories below; or ``-``.
         stdin: Called for ``-``.
+        bytes_max: How large each of them may be.
 
     Raises:
         InvalidInput: A path cannot be read, is not UTF-8, is too large, or is a directory without
             manifests; the message begins with it.
     """
+    bytes_max = SOURCE_BYTES_MAX if bytes_max is None else bytes_max
     sources: list[Source] = []
     for path in paths:
         if path == STDIN:
-            sources.append(_read_stdin(stdin))
+            sources.append(_read_stdin(stdin, bytes_max))
         elif _is_directory(Path(path)):
-            sources += [_read_file(str(file)) for file in _manifests_in(path)]
+            sources += [_read_file(str(file), bytes_max) for file in _manifests_in(path)]
         else:
-            sources.append(_read_file(path))
+            sources.append(_read_file(path, bytes_max))
     return sources
 
 
@@ -67,20 +71,20 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _read_file(path: str) -> Source:
+def _read_file(path: str, bytes_max: int) -> Source:
     try:
         with Path(path).open("rb") as file:
-            content = file.read(SOURCE_BYTES_MAX + 1)
+            content = file.read(bytes_max + 1)
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
         raise _unreadable(path, error) from None
-    _check_size(path, len(content))
+    _check_size(path, len(content), bytes_max)
     try:
         return Source(path, content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from None
 
 
-def _read_stdin(stdin: Callable[[], str]) -> Source:
+def _read_stdin(stdin: Callable[[], str], bytes_max: int) -> Source:
     name = "<stdin>"
     try:
         text = stdin()
@@ -88,13 +92,13 @@ def _read_stdin(stdin: Callable[[], str]) -> Source:
         raise _not_utf8(name, error) from None
     except OSError as error:
         raise _unreadable(name, error) from None
-    _check_size(name, len(text))
+    _check_size(name, len(text), bytes_max)
     return Source(name, text)
 
 
-def _check_size(name: str, size: int) -> None:
-    if size > SOURCE_BYTES_MAX:
-        why = f"it is larger than {SOURCE_BYTES_MAX // 1024**2} MiB"
+def _check_size(name: str, size: int, bytes_max: int) -> None:
+    if size > bytes_max:
+        why = f"it is larger than {bytes_max // 1024**2} MiB"
         raise InvalidInput(f"{name}: {why}", "split it into several files")
 
 

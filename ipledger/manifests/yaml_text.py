@@ -48,11 +48,12 @@ _SYNTAX_HINT: Final = "indent with spaces, and put a text that holds ': ' or ' #
 _LOADER: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
 
 
-def read_documents(text: str) -> list[object]:
+def read_documents(text: str, weight_max: int | None = None) -> list[object]:
     """Return the documents of a text as dictionaries, lists, texts, numbers, booleans and None.
 
     An empty document is None. Keys are always texts. An aliased value is the same object in every
-    place, so the data must not be changed.
+    place, so the data must not be changed. It has at most `weight_max` values; a long text counts
+    as several, an alias as what it stands for.
 
     Raises:
         InvalidInput: The message begins with line and column.
@@ -63,7 +64,7 @@ def read_documents(text: str) -> list[object]:
         why = f"the control character U+{ord(found[0]):04X}"
         hint = "a manifest is UTF-8 text; write such a character as an escape in double quotes"
         raise InvalidInput(f"line {line}, column {column}: {why}", hint)
-    builder = _Builder()
+    builder = _Builder(weight_max)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
@@ -108,8 +109,9 @@ class _Open:
 class _Builder:
     """Documents from events, bounded in depth and weight."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight_max: int | None) -> None:
         self.documents: list[object] = []
+        self._weight_max = WEIGHT_MAX if weight_max is None else weight_max
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[object, int, int]] = {}  # value, weight, height
         self._weight = 0
@@ -208,8 +210,8 @@ class _Builder:
 
     def _weigh(self, event: yaml.Event, weight: int) -> None:
         self._weight += weight
-        if self._weight > WEIGHT_MAX:
-            why = f"it holds more than {WEIGHT_MAX} values"
+        if self._weight > self._weight_max:
+            why = f"it holds more than {self._weight_max} values"
             hint = "split the file; if it is short, its aliases repeat each other: write them out"
             raise _at(event.start_mark, why, hint)
 

@@ -13,6 +13,7 @@ from replay.audit.world import LastTenure, Lease, Pool, Report, World, block, te
 
 _EXPIRED: Final = ENDINGS.index("expired")
 _SUPERSEDED: Final = ENDINGS.index("superseded")
+_IMPORTS_LEVEL: Final = 2  # from here on leases may come from elsewhere
 _TAKES_OVER_LEVEL: Final = 2  # since when a lease may take over from one that had ended before
 
 
@@ -21,6 +22,9 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
     position, address = record.position, event.address
     effective_ms = record.header.effective_at_ms
     began_ms = record.ms if effective_ms is None else effective_ms
+    if event.source is not None and 0 < world.level < _IMPORTS_LEVEL:
+        says = f"{text_of(address)} is granted with a source: level 1 knows no imported leases"
+        world.breach("level", position, says)
     value, width = int.from_bytes(address), len(address)
     single = event.prefix_length == width * 8
     if single:
@@ -38,7 +42,9 @@ def granted(world: World, record: Record, event: ev.LeaseGranted) -> None:
     else:
         blocks.check_rested(world, record, event, takes_over=takes_over)
     sealed = record.sealed
-    expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
+    # What was imported lasts from when it began elsewhere; all else from when it was written.
+    counted_ms = record.ms if event.source is None else began_ms
+    expires_ms = None if event.ttl_s is None else counted_ms + event.ttl_s * 1_000
     lease = Lease(
         position, event.pool_id, address, event.prefix_length, sealed.owner, event.interface,
         sealed.uid, sealed.labels, began_ms, expires_ms, position,
@@ -172,7 +178,9 @@ def _rested(world: World, record: Record, address: bytes, *, takes_over: bool) -
 
 def _open(world: World, record: Record, pool: Pool, shown: str) -> None:
     event = pool.event
-    if pool.terminating or event.disabled or any(event.selectors):
+    imported = isinstance(record.event, ev.LeaseGranted) and record.event.source is not None
+    # What was leased elsewhere goes on here, whoever may have something new from the pool.
+    if pool.terminating or (not imported and (event.disabled or any(event.selectors))):
         # This release writes no grant from a pool with selectors: it cannot evaluate them.
         why = "terminating" if pool.terminating else "disabled" if event.disabled else "selective"
         says = f"{shown} is granted from pool {event.name}, which is {why}"

@@ -55,7 +55,7 @@ _ALL: Final = (
     Rule("quarantined", _LEASES, "no quarantined address is granted"),
     Rule("cooling", _LEASES, "no address is granted while it rests, but to whom it rests from"),
     Rule("pool-open", _LEASES, "nothing is granted from a pool that is terminating, disabled or "
-         "has selectors"),
+         "has selectors; what is imported, from one that is not terminating"),
     Rule("supersede", _LEASES, "a lease is superseded by one grant of the same commit, to the same "
          "owner and interface, with another uid; or its last holder has its address again"),
     Rule("beside", _LEASES, "the leases that a grant names beside it are held then"),

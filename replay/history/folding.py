@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from engine import events as ev
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
+from engine.lasting import ends_ms
 from engine.stream import RESTORE_HINT
 from replay.history.schema import END_AT, family_key
 from replay.history.tenure import Row, seal_of
@@ -96,7 +97,7 @@ class Batch:
             event.source, sealed.actor, sealed.reason,
         )  # fmt: skip
         word = words.id_of
-        expires_ms = None if event.ttl_s is None else record.ms + event.ttl_s * 1_000
+        expires_ms = ends_ms(record.ms, effective_at_ms, event.ttl_s, event.source)
         self.granted[record.position] = [
             key, event.prefix_length, from_ms, record.position, record.ms, owner,
             word(event.interface), sealed.uid, words.id_of_labels(sealed.labels),

@@ -63,6 +63,28 @@ MADE.several("pool-open", {
 })  # fmt: skip
 
 
+@MADE.one("pool-open", "a pool that is terminating, of an imported lease")
+def _imported_into_terminating(history: Forger) -> int:
+    history.write(plain(ev.LevelRaised(2)))
+    history.write(plain(ev.PoolUpdated(3, DMZ._replace(disabled=True))))
+    history.write(granted(42, pool_id=3, source="kea"))  # a pool that is disabled takes it
+    return history.write(granted(61, pool_id=13, source="kea"))
+
+
+@MADE.one("due-expiry", "an imported lease that ends before its time is over")
+def _imported_ends_early(history: Forger) -> int:
+    history.write(plain(ev.LevelRaised(2)))
+    since_ms = history.ms - 1_000
+    lease = history.write(granted(8, source="kea", ttl_s=10, effective_at_ms=since_ms), wait_s=0)
+    return history.write(history.ended(lease, 1), wait_s=8.999)
+
+
+@MADE.one("due-expiry", "a lease that is true since earlier and ends as if it were imported")
+def _late_grant_ends_early(history: Forger) -> int:
+    lease = history.write(granted(8, ttl_s=10, effective_at_ms=history.ms - 1_000), wait_s=0)
+    return history.write(history.ended(lease, 1), wait_s=9)
+
+
 def _superseding(**fields: Any) -> Forge:
     def forge(history: Forger) -> int:
         said = granted(1, **{"owner": "a", "uid": "u2", "supersedes": 7, **fields})

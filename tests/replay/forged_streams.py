@@ -175,7 +175,10 @@ def _space_level(history: Forger) -> int:
     return history.rewrite(1, event=event._replace(level=ev.LEVEL + 1))
 
 
-MADE.several("level", {"a block": write(granted(8, prefix_length=30))})
+MADE.several("level", {
+    "a block": write(granted(8, prefix_length=30)),
+    "an imported lease": write(granted(8, source="kea")),
+})  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------ commits

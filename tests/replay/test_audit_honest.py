@@ -9,8 +9,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from engine.addresses import RangeSet
+from engine.addresses import RangeSet, from_int
 from engine.commands import (
+    Adopt,
+    Adopted,
     Allocate,
     AllocateTogether,
     Apply,
@@ -28,7 +30,7 @@ from engine.stream import NewEntry
 from engine.wire import decode_entry, encode_commit, encode_entry
 from projections.digest import state_digest
 from replay.audit import Audited, Options, audit
-from tests.builders import TestLedger, make_allocate, make_pool
+from tests.builders import START_MS, TestLedger, make_allocate, make_pool
 from tests.projections.test_state import APPLIES, DELETES, allocates, few_addresses, pools
 
 LEASES: Final = st.integers(4, 60)
@@ -53,12 +55,23 @@ TOGETHER: Final = st.builds(
                                          other._replace(interface="net1", owner=one.owner))),
     allocates(), allocates(),
 )  # fmt: skip
+ADOPTED: Final = st.builds(
+    lambda ips, owner, since_s, ttl_s: Adopted(
+        from_int(ips.ranges[0][0], ips.family), 32 if ips.family == 4 else 128, owner,
+        effective_at_ms=None if since_s is None else START_MS + since_s * 1_000, ttl_s=ttl_s,
+    ),
+    few_addresses(), st.sampled_from("xy"), st.none() | st.integers(0, 60),
+    st.none() | st.integers(1, 60),
+)  # fmt: skip
+ADOPTS: Final = st.builds(
+    lambda leases: Adopt(tuple(leases), "elsewhere"), st.lists(ADOPTED, min_size=1, max_size=4)
+)
 STEPS: Final = st.one_of(
     st.integers(1, 9), APPLIES, DELETES, allocates(), allocates(), TOGETHER, RELEASES, RELEASES,
     st.builds(Late, allocates() | RELEASES, st.integers(0, 20)),
     st.builds(Renew, LEASES, st.sampled_from((None, 8, 20))),
     st.just(Sweep()), st.builds(lambda ips: SetAside(ips, "ARP", 6), few_addresses()),
-    st.builds(PutBack, few_addresses()), st.none(),
+    st.builds(PutBack, few_addresses()), ADOPTS, st.none(),
 )  # fmt: skip
 
 

@@ -1,0 +1,221 @@
+"""Deciding about leases that come from elsewhere: each at its very address, or why it cannot be.
+
+Nothing is chosen here. A lease that is adopted was given out by somebody else's rules, so the
+pool's switches, selectors and policy are not asked; what this ledger knows of the address is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from engine import events as ev
+from engine import tags
+from engine.addresses import Family, family_of, format_address, to_int
+from engine.commands import Adopt, Adopted, Claim
+from engine.decide_leases import in_the_future
+from engine.decide_space import needs_level
+from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
+from engine.errors import Refusal
+from engine.facts import Facts, Lease, Pool
+from engine.lasting import ends_ms
+from engine.placement import Placement
+
+ADOPTING_LEVEL: Final = 2
+
+
+class Past(NamedTuple):
+    """The lease has ended already, where it comes from."""
+
+    ended_ms: int
+
+
+# The pool that the lease goes on in, the lease that it is already, or why it is neither.
+Verdict = Pool | Lease | Past | Refusal
+
+
+class PoolFinder:
+    """Which pool has an address: no address is in two."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        """Look among `pools`; one that is not made yet has the id 0."""
+        by_family: dict[Family, list[tuple[int, int, Pool]]] = {4: [], 6: []}
+        for pool in pools:
+            by_family[pool.spec.family] += [(*ends, pool) for ends in pool.effective.ranges]
+        self._ranges = {family: sorted(found, key=_first) for family, found in by_family.items()}
+        self._firsts = {
+            family: [first for first, *_ in found] for family, found in self._ranges.items()
+        }
+
+    def having(self, family: Family, value: int) -> Pool | None:
+        """The pool that has the address."""
+        at = bisect_right(self._firsts[family], value) - 1
+        if at < 0:
+            return None
+        _, last, pool = self._ranges[family][at]
+        return pool if value <= last else None
+
+
+def _first(entry: tuple[int, int, Pool]) -> int:
+    return entry[0]
+
+
+def shown(lease: Adopted) -> str:
+    """The address, and its prefix length when it is a block."""
+    text = format_address(lease.address)
+    whole = lease.prefix_length == 8 * len(lease.address)
+    return text if whole else f"{text}/{lease.prefix_length}"
+
+
+def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> Verdict:
+    """What would become of a lease from elsewhere, as of these facts."""
+    if refusal := in_the_future(lease.effective_at_ms, now_ms):
+        return refusal
+    # One that says how long but not since when has just begun.
+    began_ms = now_ms if lease.effective_at_ms is None else lease.effective_at_ms
+    if lease.ttl_s is not None and began_ms + lease.ttl_s * 1_000 <= now_ms:
+        return Past(began_ms + lease.ttl_s * 1_000)
+    pool = _pool_of(finder, lease)
+    if isinstance(pool, Refusal):
+        return pool
+    holder = facts.lease_at(lease.address)
+    if holder is not None:
+        return _held(lease, holder)
+    return _kept_from(facts, lease, pool, now_ms) or pool
+
+
+def _pool_of(finder: PoolFinder, lease: Adopted) -> Pool | Refusal:
+    if lease.prefix_length != 8 * len(lease.address):
+        message = f"{shown(lease)} is a block; this release imports single addresses"
+        return Refusal("invalid", message, "reserve it for its owner instead", "address")
+    pool = finder.having(family_of(lease.address), to_int(lease.address))
+    if pool is None:
+        hint = "define its pool first, or extend one: `ipledger apply -f`"
+        return Refusal("not_found", f"no pool has {shown(lease)}", hint, "address")
+    if lease.pool is not None and lease.pool != pool.name:
+        message = f"{shown(lease)} is of pool {pool.name} here, not of {lease.pool}"
+        return Refusal("conflict", message, "name that pool, or none", "pool")
+    if pool.terminating:
+        message = f"pool {pool.name} is terminating"
+        hint = "wait until it is gone, and define it anew"
+        return Refusal("forbidden", message, hint, "pool", pool.pool_id)
+    return pool
+
+
+def _held(lease: Adopted, holder: Lease) -> Lease | Refusal:
+    """The lease that holds the address, if it is the one that comes from elsewhere."""
+    if (holder.owner, holder.interface) != (lease.owner, lease.interface):
+        message = (
+            f"{shown(lease)} is leased to {holder.owner} on {holder.interface} "
+            f"(lease {holder.lease_id})"
+        )
+        hint = f"if that is wrong: ipledger release {holder.lease_id}"
+        return Refusal("conflict", message, hint, "owner", holder.position)
+    wrong = [name for name, here, there in (
+        ("prefix length", holder.prefix_length, lease.prefix_length),
+        ("uid", holder.uid, lease.uid),
+        ("labels", holder.labels, lease.labels),
+        ("cluster", holder.cluster, lease.cluster),
+    ) if here != there]  # fmt: skip
+    # What was renewed here since has a time of its own; before that, its time is that of there.
+    renewed = holder.position != holder.lease_id
+    if not renewed and (holder.ttl_s is None) != (lease.ttl_s is None):
+        wrong.append("ttl")
+    elif not renewed and lease.effective_at_ms is not None:
+        ends = ends_ms(0, lease.effective_at_ms, lease.ttl_s, "elsewhere")
+        if holder.expires_at_ms != ends:
+            wrong.append("end")
+        elif ends is None and holder.effective_at_ms != lease.effective_at_ms:
+            wrong.append("since")
+    if not wrong:
+        return holder
+    message = (
+        f"{shown(lease)} is held by {holder.owner} already (lease {holder.lease_id}), "
+        f"but it differs in {', '.join(wrong)}"
+    )
+    hint = f"it stays as it is here; to import it anew: ipledger release {holder.lease_id}"
+    return Refusal("conflict", message, hint, wrong[0], holder.position)
+
+
+def _kept_from(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> Refusal | None:
+    """Why nobody, or not this owner, may have the address now, or not since then."""
+    text, value = shown(lease), to_int(lease.address)
+    for reservation in facts.reserved_by(lease.address):
+        if reservation.spec.owner != lease.owner:
+            message = f"{text} is reserved by {reservation.name}"
+            return Refusal("forbidden", message, "reserve it for this owner, or for nobody", "ip")
+    if value in facts.quarantined(family_of(lease.address)):
+        message = f"{text} is quarantined"
+        hint = f"if that is over: ipledger unquarantine {text}"
+        return Refusal("forbidden", message, hint, "ip")
+    rests_until_ms = (facts.resting(pool.pool_id, value) if pool.pool_id else None) or 0
+    if rests_until_ms > now_ms:
+        message = f"{text} rests for {(rests_until_ms - now_ms) / 1_000:.0f} s more"
+        return Refusal("conflict", message, "import it again then", "ip")
+    ended_ms, _ = facts.last_tenure(lease.address) or (0, None)
+    if lease.effective_at_ms is not None and lease.effective_at_ms < ended_ms:
+        early_s = (ended_ms - lease.effective_at_ms) / 1_000
+        message = f"{text} was held by somebody else here until {early_s:.3f} s after it began"
+        hint = f"see `ipledger history ip {text}`"
+        return Refusal("conflict", message, hint, "effective_at")
+    return None
+
+
+def decide_adopt(
+    facts: Facts, command: Adopt, claim: Claim, placement: Placement, now_ms: int
+) -> Decision:
+    """Grant what can be adopted; refuse only if nothing can, and not all is held already."""
+    if refusal := needs_level(facts, ADOPTING_LEVEL, "imported leases"):
+        return refusal
+    finder = PoolFinder(facts.pools())
+    changes: list[Change] = []
+    held: list[Lease] = []
+    refused: list[Refusal] = []
+    reads: dict[str, None] = {}
+    taken: dict[Family, set[int]] = {4: set(), 6: set()}
+    not_before_ms = 0
+    for lease in command.leases:
+        family, value = family_of(lease.address), to_int(lease.address)
+        verdict = adoption(facts, finder, lease, now_ms)
+        if isinstance(verdict, Lease):
+            held.append(verdict)
+        elif isinstance(verdict, Refusal):
+            refused.append(verdict)
+        elif isinstance(verdict, Pool):
+            if value in taken[family]:
+                message = f"{shown(lease)} is there twice"
+                refused.append(Refusal("invalid", message, "keep one of them", "address"))
+                continue
+            taken[family].add(value)
+            placement.claim(verdict, value)
+            rested_ms = facts.resting(verdict.pool_id, value) or 0
+            not_before_ms = max(not_before_ms, rested_ms, lease.effective_at_ms or 0)
+            changes.append(_grant(verdict, lease, command.source, claim))
+            reads[tags.address(lease.address)] = None
+            reads[tags.owner(lease.owner, lease.interface)] = None
+            reads[tags.pool(verdict.name)] = None
+    if not changes:
+        return refused[0] if refused else Nothing(tuple(held))
+    reads[tags.RESERVATIONS] = None
+    return Draft(tuple(changes), tuple(reads), not_before_ms)
+
+
+def _grant(pool: Pool, lease: Adopted, source: str, claim: Claim) -> Change:
+    event = ev.LeaseGranted(
+        pool_id=pool.pool_id,
+        address=lease.address,
+        prefix_length=lease.prefix_length,
+        interface=lease.interface,
+        ttl_s=lease.ttl_s,
+        cluster=lease.cluster,
+        supersedes=None,
+        beside=(),
+        seed=None,
+        source=source,
+    )
+    sealed = ev.Sealed(
+        UNSALTED, lease.owner, lease.uid, lease.labels,
+        claim.actor, claim.reason, claim.command_id,
+    )  # fmt: skip
+    return Change(event, sealed, effective_at_ms=lease.effective_at_ms)
