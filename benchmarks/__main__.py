@@ -12,6 +12,7 @@ from benchmarks import (
     history,
     life,
     mirror,
+    policies,
     replay,
     startup,
 )
@@ -19,6 +20,7 @@ from benchmarks.harness import main
 
 if __name__ == "__main__":
     benches = (
-        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute
+        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
+        policies,
     )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])

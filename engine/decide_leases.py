@@ -8,6 +8,7 @@ from itertools import pairwise
 from engine import events as ev
 from engine import tags
 from engine.addresses import Address, format_address, to_int
+from engine.candidates import Groups, pool_reads, ranked, resolve
 from engine.commands import Allocate, AllocateTogether, Claim
 from engine.draft import Change, Decision, Draft, Nothing
 from engine.entry import COMMIT_EVENTS_MAX
@@ -34,7 +35,7 @@ def decide_together(
         decision = decide_allocate(facts, request, claim, placement, now_ms)
         if isinstance(decision, Refusal):
             placement.rewind(start)
-            return decision
+            return _on(request.interface, decision)
         if isinstance(decision, Nothing):
             held += decision.leases
             # What is granted beside it says that it is held, so it must still be.
@@ -49,6 +50,11 @@ def decide_together(
         placement.rewind(start)
         return refusal
     return Draft(_with_beside(changes, held), tuple(reads), not_before_ms)
+
+
+def _on(interface: str, refusal: Refusal) -> Refusal:
+    """The refusal of one of several requests, which must say which."""
+    return refusal._replace(message=f"{refusal.message} (interface {interface})")
 
 
 def _given_twice(changes: Sequence[Change]) -> Refusal | None:
@@ -70,11 +76,15 @@ def decide_allocate(
     facts: Facts, command: Allocate, claim: Claim, placement: Placement, now_ms: int = 0
 ) -> Decision:
     """Bring the owner to `number` addresses from each group of pools, or change nothing."""
-    groups = command.groups
-    if refusal := _check_request(facts, command, now_ms) or _stray(facts, command, groups):
+    groups = resolve(facts, command)
+    if isinstance(groups, Refusal):
+        return groups
+    if refusal := _check_request(command, groups, now_ms) or _stray(facts, command, groups):
         return refusal
     start = placement.mark()
     granting = Granting(facts, command, claim, placement, now_ms)
+    for tag in pool_reads(command, groups):
+        granting.reads[tag] = None
     for group in groups:
         if refusal := _serve_group(granting, group):
             placement.rewind(start)
@@ -111,25 +121,18 @@ def in_the_future(effective_at_ms: int | None, now_ms: int) -> Refusal | None:
     return Refusal("invalid", message, "give a time that has passed", "effective_at")
 
 
-def _check_request(facts: Facts, command: Allocate, now_ms: int) -> Refusal | None:
-    """What can be refused before any pool is looked at."""
-    if not command.groups or not all(command.groups):
-        return Refusal("invalid", "no pool is named", "name one with --pool", "pool")
-    if command.number < 1 or command.number * len(command.groups) > COMMIT_EVENTS_MAX // 2:
+def _check_request(command: Allocate, groups: Groups, now_ms: int) -> Refusal | None:
+    """What can be refused before any address is looked at."""
+    if command.number < 1 or command.number * len(groups) > COMMIT_EVENTS_MAX // 2:
         message = f"count {command.number} is not from 1 to {COMMIT_EVENTS_MAX // 2}"
         return Refusal("invalid", message, "allocate the rest for other owners", "count")
-    named = [name for group in command.groups for name in group]
-    for name in named:
-        if facts.pool(name) is None:
-            hint = "see `ipledger get pools`"
-            return Refusal("not_found", f"pool {name} does not exist", hint, "pool")
-    if len(set(named)) != len(named):
-        return Refusal("invalid", "a pool is named twice", "name each pool once", "pool")
-    if len(set(command.addresses)) != len(command.addresses):
-        return Refusal("invalid", "an address is asked for twice", "ask for it once", "ip")
-    if len(command.addresses) > command.number * len(command.groups):
-        message = f"{len(command.addresses)} addresses are asked for, but count {command.number}"
-        return Refusal("invalid", message, "raise --count", "count")
+    if command.addresses:
+        asked = len(command.addresses)
+        if len(set(command.addresses)) != asked:
+            return Refusal("invalid", "an address is asked for twice", "ask for it once", "ip")
+        if asked > command.number * len(groups):
+            message = f"{asked} addresses are asked for, but count {command.number}"
+            return Refusal("invalid", message, "raise --count", "count")
     return in_the_future(command.effective_at_ms, now_ms)
 
 
@@ -152,8 +155,7 @@ def _not_theirs(address: Address) -> Refusal:
 def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:
     """Keep what the owner holds from these pools, renew its incarnation, add what is missing."""
     facts, command = granting.facts, granting.command
-    named = [pool for pool in map(facts.pool, group) if pool is not None]
-    granting.reads.update(dict.fromkeys(tags.pool(pool.name) for pool in named))
+    named = ranked([pool for pool in map(facts.pool, group) if pool is not None])
     pools = able(granting, named)
     if isinstance(pools, Refusal):
         return pools
@@ -226,7 +228,7 @@ def _supersede(
         return too_early(f"lease {lease.lease_id} began", "after that")
     granting.end(lease, "superseded")
     refusal = (
-        cannot_give_out(pool)
+        cannot_give_out(granting, pool)
         or reserved(granting, lease.address)
         or set_aside(granting, lease.address, lease)
     )

@@ -101,7 +101,6 @@ POOL_REASONS: Final = (
     Reason.POOL_TERMINATING,
     Reason.POOL_DISABLED,
     Reason.POOL_SELECTORS,
-    Reason.POOL_POLICY,
 )
 
 

@@ -107,6 +107,18 @@ class Report(NamedTuple):
     reason: str | None
 
 
+class LastHeld(NamedTuple):
+    """An address that is remembered for whoever held it last, by which lease, and until when.
+
+    ``until_ms`` is None if it is as long as nobody else is given it.
+    """
+
+    address: Address
+    lease_id: int
+    ended_at_ms: int
+    until_ms: int | None
+
+
 class Counts(NamedTuple):
     """The buckets of a pool. Each address is in exactly one; they sum to ``total``."""
 
@@ -175,6 +187,25 @@ class Facts(Protocol):
 
     def nth_free(self, pool_id: int, n: int) -> int | None:
         """The free address with exactly `n` free ones below it."""
+
+    def free_count(self, pool_id: int) -> int:
+        """How many addresses of a pool are free."""
+
+    def open_ranges(self, pool_id: int) -> RangeSet:
+        """What of a pool is neither reserved nor quarantined, taken or not."""
+
+    def longest_idle(self, pool_id: int) -> Iterable[int]:
+        """The free addresses of a pool: the never held, lowest first; then the longest idle.
+
+        By when the last tenure ended in effect, then by address. Found one by one, while nothing
+        is folded; meant for pools whose policy asks for it, which keep what it takes.
+        """
+
+    def remembered(self, owner: str, interface: str) -> Sequence[LastHeld]:
+        """The addresses that sticky pools remember for a holder, what it held last first.
+
+        Nobody has held one of them since. Their time may be over.
+        """
 
     def resting(self, pool_id: int, value: int) -> int | None:
         """Until when an address of a pool rests after its release, or None if it does not."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine import events as ev
 from engine import tags
 from engine.addresses import BITS, Address, RangeSet, family_of, format_address, from_int, to_int
+from engine.affinity import ANYBODY, not_for
+from engine.choosing import Asking, Choice, choose
 from engine.commands import Allocate, Claim
 from engine.draft import UNSALTED, Change
 from engine.endings import ending, ending_reads
@@ -15,6 +17,8 @@ from engine.facts import Facts, Lease, Pool
 from engine.model import EndedBy
 from engine.obstacles import is_set_aside, may_make_room, reservation_against, rests_until_ms
 from engine.placement import Placement
+
+TAKES_OVER_LEVEL: Final = 2  # since when a grant may take over from a lease that ended before
 
 
 class Granting:
@@ -48,8 +52,19 @@ class Granting:
         length = self.command.prefix_length
         return BITS[pool.spec.family] if length is None else length
 
-    def grant(self, pool: Pool, address: Address, supersedes: Lease | None = None) -> None:
-        """Add the event that gives `address` to the owner."""
+    def grant(
+        self,
+        pool: Pool,
+        address: Address,
+        supersedes: Lease | None = None,
+        *,
+        takes_over: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Add the event that gives `address` to the owner.
+
+        `supersedes` is a lease that this command ends, `takes_over` one that had ended before.
+        """
         command = self.command
         ttl_s = command.ttl_s if command.ttl_s is not None else pool.spec.ttl_s
         event = ev.LeaseGranted(
@@ -59,9 +74,9 @@ class Granting:
             interface=command.interface,
             ttl_s=ttl_s,
             cluster=command.cluster,
-            supersedes=None if supersedes is None else supersedes.lease_id,
+            supersedes=takes_over if supersedes is None else supersedes.lease_id,
             beside=(),
-            seed=None,
+            seed=seed,
             source=None,
         )
         self.changes.append(Change(event, self.sealed(), effective_at_ms=command.effective_at_ms))
@@ -110,23 +125,19 @@ def _reservation_against(granting: Granting, address: Address) -> str | None:
     return None if found is None else found.name
 
 
-def cannot_give_out(pool: Pool) -> Refusal | None:
-    """Why a pool gives out nothing new, whatever is free in it."""
+def cannot_give_out(granting: Granting, pool: Pool) -> Refusal | None:
+    """Why a pool gives this request nothing new, whatever is free in it."""
     if pool.terminating:
         message = f"pool {pool.name} is terminating"
         return Refusal("forbidden", message, "use another pool", "pool", pool.pool_id)
     if pool.spec.disabled:
         message = f"pool {pool.name} is disabled: it gives out nothing new"
         return Refusal("forbidden", message, "enable it, or use another pool", "pool")
-    if any(pool.spec.selectors):
-        message = (
-            f"pool {pool.name} has selectors that this release cannot evaluate "
-            f"({', '.join(pool.spec.selectors.given)}), so it gives out nothing"
-        )
-        return Refusal("forbidden", message, "remove them, or use another pool", "pool")
-    if pool.spec.policy != "lowest":
-        message = f"pool {pool.name} has policy {pool.spec.policy}, unknown to this release"
-        return Refusal("forbidden", message, "use policy lowest", "pool")
+    if not granting.command.groups and not pool.spec.default:
+        message = f"pool {pool.name} is no default pool"
+        return Refusal("forbidden", message, "name it with --pool", "pool")
+    if pool.spec.selectors != ANYBODY and (refusal := not_for(pool, granting.command)):
+        return refusal
     return None
 
 
@@ -135,7 +146,7 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
     facts = granting.facts
     pool = next(pool for pool in pools if covers(pool.effective, address))
     shown = format_address(address)
-    if refusal := cannot_give_out(pool):
+    if refusal := cannot_give_out(granting, pool):
         return refusal
     holder = facts.lease_at(address)
     value = to_int(address)
@@ -189,21 +200,24 @@ class _Blocked(NamedTuple):
 def grant_any(
     granting: Granting, pools: list[Pool], missing: int, supersedes: Lease | None = None
 ) -> Refusal | None:
-    """`missing` addresses: the owner's own first, then lowest first, pool after pool."""
+    """`missing` addresses: the owner's own first, then by policy, pool after pool."""
     blocked: list[_Blocked] = []
     exhausted: list[Pool] = []
     for pool in pools:
         if missing == 0:
             break
-        if refusal := cannot_give_out(pool):
+        if refusal := cannot_give_out(granting, pool):
             blocked.append(_Blocked(pool, refusal))
             continue
         while missing > 0:
-            value = _choose(granting, pool)
-            if value is None:
+            choice = _choose(granting, pool, supersedes)
+            if choice is None:
                 exhausted.append(pool)
                 break
-            granting.grant(pool, from_int(value, pool.spec.family), supersedes)
+            granting.grant(
+                pool, from_int(choice.value, pool.spec.family), supersedes,
+                takes_over=choice.takes_over, seed=choice.seed,
+            )  # fmt: skip
             missing -= 1
     if missing == 0:
         return None
@@ -215,16 +229,20 @@ def grant_any(
     return Refusal("forbidden", message, "name a pool that gives out addresses", "pool")
 
 
-def _choose(granting: Granting, pool: Pool) -> int | None:
-    """The owner's own address; else the lowest free; else what time has made available."""
-    value = _own_address(granting, pool)
-    while value is None:
-        value = granting.placement.propose(granting.facts, pool)
-        if value is None:
-            return _made_free_by_time(granting, pool)
-        if _was_held_then(granting, from_int(value, pool.spec.family)):
-            value = None
-    return value
+def _choose(granting: Granting, pool: Pool, supersedes: Lease | None) -> Choice | None:
+    """The owner's own address; else a free one by policy; else what time has made available."""
+    own = _own_address(granting, pool)
+    if own is not None:
+        return Choice(own)
+    facts, command = granting.facts, granting.command
+    may_take_over = supersedes is None and facts.level >= TAKES_OVER_LEVEL
+    asking = Asking(command.owner, command.interface, granting.now_ms, may_take_over)
+    while (choice := choose(facts, pool, asking, granting.placement)) is not None:
+        if not _was_held_then(granting, from_int(choice.value, pool.spec.family)):
+            granting.not_before_ms = max(granting.not_before_ms, choice.not_before_ms)
+            return choice
+    freed = _made_free_by_time(granting, pool)
+    return None if freed is None else Choice(freed)
 
 
 def _made_free_by_time(granting: Granting, pool: Pool) -> int | None:

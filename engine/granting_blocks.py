@@ -102,7 +102,7 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
         begins = block_text(pool, first & ~(last - first), length)
         message = f"{shown} is no block: its address lies inside {begins}"
         return Refusal("invalid", message, f"ask for --ip {begins.partition('/')[0]}", "ip")
-    if refusal := cannot_give_out(pool):
+    if refusal := cannot_give_out(granting, pool):
         return refusal
     if outside := span - pool.effective:
         message = f"{shown} is not all of pool {pool.name}: {outside.texts()[0]} is none of it"
@@ -187,7 +187,7 @@ def grant_any(
     blocked: list[Refusal] = []
     exhausted: list[Pool] = []
     for pool in pools:
-        if missing and (refusal := cannot_give_out(pool)):
+        if missing and (refusal := cannot_give_out(granting, pool)):
             blocked.append(refusal)
             continue
         while missing:

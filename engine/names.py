@@ -19,6 +19,7 @@ NAME_LENGTH_MAX: Final = 253
 TEXT_BYTES_MAX: Final = 512
 INTERFACE_BYTES_MAX: Final = 64
 LABELS_MAX: Final = 64
+SELECTED_LABELS_MAX: Final = 1_024  # of a node or a namespace: looked at, and not kept
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
 _COMMAND_KEY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -74,15 +75,15 @@ def check_text(text: object, what: str, bytes_max: int = TEXT_BYTES_MAX) -> str:
     return text
 
 
-def check_labels(labels: Mapping[str, str], what: str = "label") -> Labels:
+def check_labels(labels: Mapping[str, str], what: str = "label", most: int = LABELS_MAX) -> Labels:
     """Return `labels` as pairs sorted by key.
 
     Raises:
-        InvalidInput: a key or value is not printable text, or there are more than 64.
+        InvalidInput: a key or value is not printable text, or there are more than `most`.
     """
-    if len(labels) > LABELS_MAX:
+    if len(labels) > most:
         message = f"{len(labels)} {what}s are too many"
-        raise InvalidInput(message, f"at most {LABELS_MAX}")
+        raise InvalidInput(message, f"at most {most}")
     pairs: dict[str, str] = {}
     for key, value in labels.items():
         checked = check_text(key, f"{what} key")

@@ -7,7 +7,8 @@ skips ahead of what nearer writers will have taken by the time that its proposal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 
 from engine.addresses import BITS
 from engine.facts import Facts, Pool
@@ -17,13 +18,19 @@ from engine.pending_blocks import PendingBlocks
 class Placement:
     """The addresses proposed so far in one batch."""
 
-    def __init__(self, skip_ahead: Mapping[int, int] | None = None) -> None:
-        """Start a batch; `skip_ahead` says how many free addresses to pass over, by pool id."""
+    def __init__(self, skip_ahead: Mapping[int, int] | None = None, seed: int = 0) -> None:
+        """Start a batch; `skip_ahead` says how many free addresses to pass over, by pool id.
+
+        `seed` (64 bits) is what the seeds of the batch's random choices are made of.
+        """
         self._skip_ahead = skip_ahead or {}
         self._cursors: dict[int, int] = {}
         self._pending: set[tuple[int, int]] = set()
         self._journal: list[tuple[int, int, int | None, bool]] = []
         self._blocks = PendingBlocks(self._pending)
+        self._seed = seed
+        self._seeds = 0  # made so far
+        self._idle: dict[int, Iterator[int]] = {}  # by pool: the rest of its order
 
     def __bool__(self) -> bool:
         """Whether anything is pending, so that "none left" may not be the truth."""
@@ -51,6 +58,27 @@ class Placement:
         """Record that a block is proposed."""
         self._blocks.claim(len(self._journal), pool, first, last)
         self.claim(pool, first)
+
+    def pending_of(self, pool: Pool) -> list[int]:
+        """What the batch proposes of a pool so far."""
+        return [value for pool_id, value in self._pending if pool_id == pool.pool_id]
+
+    def next_seed(self) -> int:
+        """Return 64 bits that no other choice of the batch is made with."""
+        self._seeds += 1
+        made = sha256(self._seed.to_bytes(8) + self._seeds.to_bytes(8)).digest()
+        return int.from_bytes(made[:8])
+
+    def propose_idle(self, facts: Facts, pool: Pool) -> int | None:
+        """Return the longest idle address of `pool` that nobody in the batch proposes yet."""
+        order = self._idle.get(pool.pool_id)
+        if order is None:
+            order = self._idle[pool.pool_id] = iter(facts.longest_idle(pool.pool_id))
+        for value in order:
+            if not self.is_pending(pool, value):
+                self.claim(pool, value)
+                return value
+        return None
 
     def propose(self, facts: Facts, pool: Pool) -> int | None:
         """Return the next free address of `pool` that nobody in the batch proposes yet."""
@@ -85,6 +113,7 @@ class Placement:
             pool_id, value, cursor, added = self._journal.pop()
             if added:
                 self._pending.discard((pool_id, value))
+            self._idle.pop(pool_id, None)  # it may have passed over this one
             if cursor is None:
                 self._cursors.pop(pool_id, None)
             else:

@@ -190,10 +190,12 @@ def read_pool_spec(
         disabled: gives out nothing new.
         default: used when a request names no pool.
         selectors: who may draw from it.
-        policy: which free address is chosen; ``lowest`` in this release.
+        policy: which free address is chosen: ``lowest``, ``least-recently-used``, ``random``
+            or ``sticky`` (`engine.choosing`).
         cooldown_s: how long a released address rests.
         ttl_s: how long a lease lasts when the request does not say.
-        sticky_s: how long an owner's last address is remembered.
+        sticky_s: how long a ``sticky`` pool remembers an owner's last address after its release;
+            None is until somebody else has it.
         labels: free pairs.
         allow_cidr: whether `ips` may hold blocks (our own manifests).
 

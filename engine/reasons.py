@@ -10,12 +10,13 @@ from enum import Enum
 from typing import Final, Literal, NamedTuple
 
 from engine.addresses import Address, RangeSet, family_of, to_int
-from engine.commands import Allocate
+from engine.commands import Allocate, Claim
 from engine.errors import Kind
 from engine.facts import Facts, Lease, Pool
-from engine.granting import cannot_give_out, covers
+from engine.granting import Granting, cannot_give_out, covers
 from engine.model import Selectors
 from engine.obstacles import is_set_aside, may_make_room, reservation_against, rests_until_ms
+from engine.placement import Placement
 
 Bucket = Literal["leased", "quarantined", "cooling", "reserved", "free"]
 
@@ -39,7 +40,6 @@ class Reason(Enum):
     POOL_TERMINATING = "pool_terminating"
     POOL_DISABLED = "pool_disabled"
     POOL_SELECTORS = "pool_selectors"
-    POOL_POLICY = "pool_policy"
     LEASED = "leased"
     LEASE_OVERDUE = "lease_overdue"
     CONFLICT_REPORTED = "conflict_reported"
@@ -206,10 +206,6 @@ def _selectors(asked: Asked) -> Iterator[Found]:
     yield from _pool_refuses(asked, Reason.POOL_SELECTORS)
 
 
-def _policy(asked: Asked) -> Iterator[Found]:
-    yield from _pool_refuses(asked, Reason.POOL_POLICY)
-
-
 def _pool_refuses(asked: Asked, reason: Reason) -> Iterator[Found]:
     if asked.pool is not None:
         found = pool_refusal(asked.facts, asked.pool, asked.request, reason)
@@ -219,9 +215,8 @@ def _pool_refuses(asked: Asked, reason: Reason) -> Iterator[Found]:
 
 def pool_refusal(facts: Facts, pool: Pool, request: Allocate, reason: Reason) -> Found | None:
     """What a decision would say if this one trait of a pool were all that is wrong with it."""
-    del facts, request  # this release evaluates no selectors
     spec = pool.spec
-    plain = spec._replace(disabled=False, selectors=Selectors(), policy="lowest")
+    plain = spec._replace(disabled=False, selectors=Selectors())
     alone = {
         Reason.POOL_TERMINATING: pool._replace(spec=plain),
         Reason.POOL_DISABLED: pool._replace(
@@ -230,11 +225,8 @@ def pool_refusal(facts: Facts, pool: Pool, request: Allocate, reason: Reason) ->
         Reason.POOL_SELECTORS: pool._replace(
             spec=plain._replace(selectors=spec.selectors), terminating=False
         ),
-        Reason.POOL_POLICY: pool._replace(
-            spec=plain._replace(policy=spec.policy), terminating=False
-        ),
     }[reason]
-    refusal = cannot_give_out(alone)
+    refusal = cannot_give_out(Granting(facts, request, Claim(), Placement(), 0), alone)
     if refusal is None:
         return None
     return Found(
@@ -356,7 +348,6 @@ FINDERS: Final[dict[Reason, Callable[[Asked], Iterator[Found]]]] = {
     Reason.POOL_TERMINATING: _terminating,
     Reason.POOL_DISABLED: _disabled,
     Reason.POOL_SELECTORS: _selectors,
-    Reason.POOL_POLICY: _policy,
     Reason.LEASED: _leased,
     Reason.LEASE_OVERDUE: _lease_overdue,
     Reason.CONFLICT_REPORTED: _conflict_reported,

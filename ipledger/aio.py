@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from engine.commands import Command
 from engine.explaining import Explanation
 from engine.model import DEFAULT_INTERFACE
 from ipledger import operations
+from ipledger.asking import Around
 from ipledger.ledger import Ledger, accepted, connect
 from ipledger.operation import Operation
 from ipledger.writing import Call, Done, Held, Outcome
@@ -87,9 +88,14 @@ class AsyncLedger:
         owner: str | None = None,
         interface: str = DEFAULT_INTERFACE,
         at: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        **around: Unpack[Around],
     ) -> Explanation:
         """As `Ledger.explain`, without blocking the loop."""
-        ask = partial(self.ledger.explain, address, owner=owner, interface=interface, at=at)
+        ask = partial(
+            self.ledger.explain, address, owner=owner, interface=interface, at=at, labels=labels,
+            **around,
+        )  # fmt: skip
         return await asyncio.to_thread(ask)
 
     async def run(self, operation: Operation[Answer]) -> Answer:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.addresses import Address, parse_address
+from engine.commands import Requester
 from engine.errors import InvalidInput
-from engine.explaining import Explanation, explain
-from engine.names import check_interface, check_text
+from engine.explaining import NOBODY, Explanation, explain
+from engine.names import Labels, check_interface, check_text
 from engine.reasons import Found, Reason
+from ipledger.asking import Around, lease_labels, read_requester
 from ipledger.times import parse_point
 from projections.state import LedgerState
 from replay.choices import find_grant
@@ -19,6 +21,30 @@ if TYPE_CHECKING:
     from ipledger.ledger import Ledger
 
 _SHOWN = 60
+
+
+class Asker(NamedTuple):
+    """Who would ask: an owner, or anybody; with what labels, and from where, as pools select."""
+
+    owner: str | None
+    interface: str
+    labels: Labels = ()
+    requester: Requester = NOBODY
+
+    @classmethod
+    def read(
+        cls, owner: str | None, interface: str, labels: Mapping[str, str] | None, around: Around
+    ) -> Asker:
+        """Who would ask, from words.
+
+        Raises:
+            InvalidInput: one of them is none that a request could have.
+        """
+        requester = read_requester(around)
+        return cls(
+            None if owner is None else check_text(owner, "owner"), check_interface(interface),
+            lease_labels(labels, requester), requester,
+        )  # fmt: skip
 
 
 class Then(NamedTuple):
@@ -72,15 +98,13 @@ def read_address(text: str) -> Address:
 
 
 def explain_at(
-    stream: Stream, then: Then, address: Address, owner: str | None, interface: str
-) -> Explanation:
+    stream: Stream, then: Then, address: Address, asker: Asker
+) -> Explanation:  # fmt: skip
     """Tell all rules that speak about an address; see `Ledger.explain`."""
-    if owner is not None:
-        check_text(owner, "owner")
     state, now_ms = then
     told = explain(
-        state, address, now_ms=now_ms, position=state.position, owner=owner,
-        interface=check_interface(interface),
+        state, address, now_ms=now_ms, position=state.position, owner=asker.owner,
+        interface=asker.interface, labels=asker.labels, requester=asker.requester,
     )  # fmt: skip
     # The state knows only the number of a lease that has ended.
     reasons = tuple(_with_last_holder(stream, found) for found in told.reasons)

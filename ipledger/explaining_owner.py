@@ -9,7 +9,6 @@ from engine.addresses import format_address
 from engine.errors import Refusal, Refused
 from engine.explaining import Outlook, outlook
 from engine.facts import Pool
-from engine.model import DEFAULT_INTERFACE
 from ipledger.explain_views import outlook_view
 from ipledger.history_views import time_or_none
 from ipledger.times import format_ms
@@ -18,7 +17,7 @@ from replay.choices import Choice, Grant, choices, find_grant
 
 if TYPE_CHECKING:
     from engine.stream import Stream
-    from ipledger.explaining import Then
+    from ipledger.explaining import Asker, Then
     from replay.history.tenure import Ending, Tenure
 
 
@@ -53,7 +52,7 @@ class OwnerTold(NamedTuple):
 def explain_owner(
     stream: Stream,
     then: Then,
-    owner: str,
+    asker: Asker,
     interface: str | None,
     pools: Sequence[str],
     tenures: Iterable[Tenure],
@@ -64,7 +63,7 @@ def explain_owner(
     Args:
         stream: the space's events.
         then: the state as of the moment that is asked about.
-        owner: whose leases.
+        asker: whose leases; what else pools with selectors would look at.
         interface: on this interface only; None for all.
         pools: what these would give; none for all pools, where the owner holds nothing.
         tenures: everything that the owner ever held, of the history.
@@ -75,6 +74,8 @@ def explain_owner(
         LedgerError: the stream cannot be read, or is not what it must be.
     """
     state, now_ms = then
+    owner = asker.owner
+    assert owner is not None, "it is an owner that is asked about"
     began = [tenure for tenure in tenures if tenure.lease_id <= state.position]
     ended = [each for each in began if each.ending and each.ending.position <= state.position]
     over = {each.lease_id for each in ended}
@@ -85,7 +86,10 @@ def explain_owner(
     known = bool(began) or any(state.reserved_for(owner, family) for family in (4, 6))
     asked = [_pool(state.pool(name), name) for name in pools]
     chosen = asked or ([] if held else list(state.pools()))
-    looks = [outlook(state, p, owner, interface or DEFAULT_INTERFACE, now_ms) for p in chosen]
+    looks = [
+        outlook(state, p, owner, asker.interface, now_ms, asker.labels, asker.requester)
+        for p in chosen
+    ]
     return OwnerTold(
         owner, interface, known, tuple(had[: len(held)]),
         None if last is None else had[-1], tuple(looks),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
 from engine import tags
 from engine.commands import Claim
@@ -23,6 +23,7 @@ from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger import operations
+from ipledger.asking import Around
 from ipledger.high_water import HighWaterFile
 from ipledger.local import STATE, view_path
 from ipledger.opening import Opener, Progress
@@ -224,20 +225,22 @@ class Ledger:
         owner: str | None = None,
         interface: str = DEFAULT_INTERFACE,
         at: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        **around: Unpack[Around],
     ) -> Explanation:
         """Why an address would, or would not, be given to an owner: every rule that speaks.
 
         Without an owner, to anybody who holds nothing. `at` is a position or a time in the past
-        (``"17"``, ``"-2h"``).
+        (``"17"``, ``"-2h"``); `labels` and `around` are as in `allocate`.
 
         Raises:
             InvalidInput: an argument cannot be understood, or the time is none of the space's.
             LedgerError: the stream cannot be read, or is not what it must be.
         """
-        from ipledger.explaining import explain_at, read_address, state_at
+        from ipledger.explaining import Asker, explain_at, read_address, state_at
 
-        wanted = read_address(address)
-        return explain_at(self.writer.stream, state_at(self, at), wanted, owner, interface)
+        wanted, asker = read_address(address), Asker.read(owner, interface, labels, around)
+        return explain_at(self.writer.stream, state_at(self, at), wanted, asker)
 
     def claim(self, operation: Operation[Any]) -> Claim:
         """The operation's claim, with this ledger's actor where it names none."""

@@ -7,6 +7,7 @@ An operation is a command with the way to read its answer. `Ledger` runs one and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 from engine import events as ev
 from engine.addresses import RangeSet, parse_address
@@ -31,6 +32,14 @@ from engine.facts import Lease
 from engine.model import DEFAULT_INTERFACE
 from engine.names import check_interface, check_labels, check_name, check_text
 from engine.pool_spec import check_seconds
+from ipledger.asking import (
+    Around,
+    Pools,
+    lease_labels,
+    read_families,
+    read_groups,
+    read_requester,
+)
 from ipledger.operation import (
     Allocated,
     Applied,
@@ -135,15 +144,8 @@ def raise_level(
     return Operation(Raise(level), claim, key, timeout_s, read)
 
 
-def _groups(pools: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
-    """Groups of pools: ``"a"``, ``"a,b"`` (b if a is exhausted), ``["a", "b"]`` (from both)."""
-    listed = [pools] if isinstance(pools, str) else list(pools)
-    groups = [group.split(",") if isinstance(group, str) else list(group) for group in listed]
-    return tuple(tuple(check_name(name, "pool") for name in group) for group in groups)
-
-
 def allocate(
-    pools: str | Sequence[str | Sequence[str]],
+    pools: Pools,
     owner: str,
     *,
     interface: str | Sequence[str] = DEFAULT_INTERFACE,
@@ -155,15 +157,18 @@ def allocate(
     cluster: str | None = None,
     effective_at_ms: int | None = None,
     prefix_length: int | None = None,
+    families: Sequence[int] = (),
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
     timeout_s: float | None = None,
+    **around: Unpack[Around],
 ) -> Operation[Allocated]:
     """Bring an owner to `count` addresses from each group of pools, all or nothing.
 
     Args:
-        pools: a pool; ``"a,b"`` for b if a is exhausted; a list for one from each at once.
+        pools: a pool; ``"a,b"`` for b if a is exhausted; a list for one from each at once. A name
+            may be a pattern, such as ``"web-*"``; None stands for the default pools.
         owner: who holds the address: for a pod, ``cluster/namespace/name``.
         interface: together with the owner, the identity of the holder; several are granted
             together or not at all.
@@ -171,31 +176,36 @@ def allocate(
         addresses: specific addresses, in words.
         count: how many the owner shall hold from each group.
         ttl_s: how long the lease lasts, in whole seconds; the pool's default otherwise.
-        labels: free pairs to find the lease by.
+        labels: free pairs to find the lease by; of a pod, its labels.
         cluster: which cluster asks.
         effective_at_ms: since when it has been so, if that is earlier than now.
         prefix_length: aligned blocks of this length instead of addresses.
+        families: IP versions: of the default pools, or of each group of pools.
         command_id: makes a repetition of this very command safe.
         actor: who asks, as claimed.
         reason: why.
         timeout_s: how long to wait for an answer.
+        around: where the pod runs, for pools that select by it.
 
     Raises:
         InvalidInput: an argument cannot be understood.
     """
     interfaces = [interface] if isinstance(interface, str) else list(interface)
+    requester = read_requester(around)
     first = Allocate(
-        groups=_groups(pools),
+        groups=read_groups(pools),
         owner=check_text(owner, "owner"),
         interface=check_interface(interfaces[0]),
         uid=None if uid is None else check_text(uid, "uid"),
         addresses=tuple(parse_address(text) for text in addresses),
         number=count,
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
-        labels=check_labels(labels or {}),
+        labels=lease_labels(labels, requester),
         cluster=None if cluster is None else check_text(cluster, "cluster"),
         effective_at_ms=effective_at_ms,
         prefix_length=prefix_length,
+        requester=requester,
+        families=read_families(families),
     )
     command: Command = first
     if len(interfaces) > 1:
@@ -215,6 +225,18 @@ def _read_allocated(outcome: Done | Held) -> Allocated:
             granted.append(granted_lease(record, record.event))
             held += record.event.beside
     return Allocated(tuple(granted), tuple(held), outcome.repeated)
+
+
+def together(first: Operation[Allocated], *others: Operation[Allocated]) -> Operation[Allocated]:
+    """All of these allocations in one commit, or none; who asks and why is as of the first."""
+    requests: list[Allocate] = []
+    for command in (first.command, *(other.command for other in others)):
+        if isinstance(command, AllocateTogether):
+            requests += command.requests
+        else:
+            assert isinstance(command, Allocate), "nothing else answers with what was allocated"
+            requests.append(command)
+    return first._replace(command=AllocateTogether(tuple(requests))) if others else first
 
 
 def _check_lease(lease: object) -> int:

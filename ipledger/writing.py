@@ -192,7 +192,8 @@ class Protocol:
 
         Also returned are answers that need no fresh state: committed commands are for ever.
         """
-        placement = Placement(self._lookout.skip_ahead(self.state))
+        seed = int.from_bytes(self._randomness(8))
+        placement = Placement(self._lookout.skip_ahead(self.state), seed)
         answers: list[tuple[Call, Outcome | Recall]] = []
         members: list[_Member] = []
         proposals: list[Proposal] = []

@@ -211,6 +211,11 @@ class FreeSet:
         """
         return self._taken_outside
 
+    @property
+    def open(self) -> RangeSet:
+        """What is not closed, taken or not."""
+        return self._open
+
     def taken_within(self, ranges: RangeSet) -> int:
         """Count what is taken of the addresses in `ranges`."""
         return self._count_taken(ranges)
@@ -329,7 +334,6 @@ class FreeSet:
         self._lows = [low - self._first for low, _ in self._open]
         self._highs = [high - self._first for _, high in self._open]
         self._forget_holes()
-
         self._total = effective.size
         self._closed_size = closed.size
         self._taken_in_closed = self._count_taken(closed)

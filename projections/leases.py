@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from pyroaring import BitMap64
@@ -94,6 +94,16 @@ class Leases:
         if isinstance(self._by_id, Paged):
             return (Lease._make(self._by_id[lease_id]) for lease_id in sorted(self._by_id))
         return map(Lease._make, self._by_id.values())
+
+    @property
+    def single(self) -> Mapping[Address, int]:
+        """The addresses that are leased by themselves, with their leases."""
+        return self._by_address
+
+    @property
+    def idle(self) -> Mapping[Address, tuple[int, int]]:
+        """The addresses that were leased by themselves and are not: until when, by which lease."""
+        return self._last_tenure
 
     def get(self, lease_id: int) -> Lease | None:
         """The active lease with that id."""

@@ -13,13 +13,23 @@ from engine.addresses import Address, Family, RangeSet
 from engine.bulk import ENDED, GRANTED, HEADER_MEMBERS, RENEWED, Row
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
-from engine.facts import BLOCKS_LEVEL, Counts, Lease, Pool, Quarantine, Report, Reservation
+from engine.facts import (
+    BLOCKS_LEVEL,
+    Counts,
+    LastHeld,
+    Lease,
+    Pool,
+    Quarantine,
+    Report,
+    Reservation,
+)
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
 from projections.definitions import DEFINITIONS
 from projections.leases import Leases
 from projections.pages import PageSink, PageSource
 from projections.pools import Pools
+from projections.preferences import Preferences
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 
@@ -40,6 +50,7 @@ class LedgerState:
         self.quarantine_table = Quarantines()
         self.pool_table = Pools(self.reservation_table, self.quarantine_table)
         self.lease_table = Leases()
+        self.preferences = Preferences(self.pool_table, self.lease_table)
 
     def apply(self, record: Record) -> None:
         """Fold one record.
@@ -177,6 +188,22 @@ class LedgerState:
         """As `rested`, in ranges: first, last, and the time that they had."""
         return self.pool_table.rested_ranges(pool_id, now_ms)
 
+    def free_count(self, pool_id: int) -> int:
+        """How many addresses of a pool are free."""
+        return self.pool_table.free(pool_id).counts.free
+
+    def open_ranges(self, pool_id: int) -> RangeSet:
+        """What of a pool is neither reserved nor quarantined, taken or not."""
+        return self.pool_table.free(pool_id).open
+
+    def longest_idle(self, pool_id: int) -> Iterable[int]:
+        """The free addresses of a pool: the never held, lowest first; then the longest idle."""
+        return self.preferences.longest_idle(pool_id)
+
+    def remembered(self, owner: str, interface: str) -> Sequence[LastHeld]:
+        """What sticky pools remember for a holder, what it held last first."""
+        return self.preferences.remembered(owner, interface)
+
     def keep(self, sink: PageSink) -> dict[str, Any]:
         """Write what is large in pages; return what is small, to be kept beside them."""
         return {
@@ -189,6 +216,7 @@ class LedgerState:
             "quarantines": self.quarantine_table.keep(),
             "pools": self.pool_table.keep(sink),
             "leases": self.lease_table.keep(sink),
+            "preferences": self.preferences.keep(sink),
         }
 
     @classmethod
@@ -206,6 +234,9 @@ class LedgerState:
             source, told["pools"], state.reservation_table, state.quarantine_table
         )
         state.lease_table = Leases.kept(source, told["leases"])
+        state.preferences = Preferences.kept(
+            source, told["preferences"], state.pool_table, state.lease_table
+        )
         return state
 
     def read_all(self) -> None:
@@ -213,6 +244,7 @@ class LedgerState:
         self.commands.read_all()
         self.pool_table.read_all()
         self.lease_table.read_all()
+        self.preferences.read_all()
 
     def advance(self, now_ms: int) -> None:
         """Show the state as of a time behind its last event: what has rested by then is free.
@@ -275,11 +307,33 @@ def _history_restored(state: LedgerState, _record: Record, event: ev.HistoryRest
     state.generation = event.generation
 
 
+def _pool_created(state: LedgerState, record: Record, event: ev.PoolCreated) -> None:
+    state.pool_table.create(record, event)
+    _define(state, record.position)
+
+
+def _pool_updated(state: LedgerState, record: Record, event: ev.PoolUpdated) -> None:
+    state.pool_table.update(record, event)
+    _define(state, event.pool_id)
+
+
 def _pool_deleted(state: LedgerState, _record: Record, event: ev.PoolDeleted) -> None:
     state.pool_table.delete(event, state.lease_table.in_pool(event.pool_id))
+    _define(state, event.pool_id)
+
+
+def _define(state: LedgerState, pool_id: int) -> None:
+    """What a pool is now decides what has to be known of its addresses."""
+    pool = state.pool_table.of_id(pool_id)
+    if pool is None:
+        state.preferences.go(pool_id)
+    else:
+        state.preferences.define(pool)
 
 
 def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -> None:
+    if event.pool_id in state.preferences.watched:
+        state.preferences.grant(event)
     effective_at_ms = record.header.effective_at_ms
     if event.prefix_length != 8 * len(event.address) and state.level < BLOCKS_LEVEL:
         raise ContradictoryEvent(f"a block is granted at format level {state.level}")
@@ -299,6 +353,8 @@ def _lease_ended(state: LedgerState, record: Record, event: ev.LeaseEnded) -> No
     effective_at_ms = record.header.effective_at_ms
     ended_at_ms = record.ms if effective_at_ms is None else effective_at_ms
     left = state.lease_table.end(event, ended_at_ms)
+    if event.pool_id in state.preferences.watched:
+        state.preferences.end(event, record.sealed.owner, ended_at_ms, record.ms)
     state.pool_table.give_back(event, left, ended_at_ms, record.ms)
 
 
@@ -309,6 +365,8 @@ def _fold_row(
     event, effective_at_ms = fields[HEADER_MEMBERS:], fields[5]
     code = fields[0]
     if code == GRANTED:
+        if event[0] in state.preferences.watched:
+            state.preferences.grant(event)
         state.lease_table.grant(position, ms, effective_at_ms, event, sealed)
         state.pool_table.take(event)
     elif code == RENEWED:
@@ -317,6 +375,8 @@ def _fold_row(
         assert code == ENDED, "no other becomes a row"
         ended_at_ms = ms if effective_at_ms is None else effective_at_ms
         left = state.lease_table.end(event, ended_at_ms)
+        if event[1] in state.preferences.watched:
+            state.preferences.end(event, sealed[1], ended_at_ms, ms)
         state.pool_table.give_back(event, left, ended_at_ms, ms)
 
 
@@ -335,6 +395,8 @@ _HANDLERS: Final[dict[type[Any], Callable[[LedgerState, Record, Any], None]]] = 
     ev.SpaceCreated: _space_created,
     ev.HistoryRestored: _history_restored,
     ev.LevelRaised: _level_raised,
+    ev.PoolCreated: _pool_created,
+    ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool_deleted,
     ev.LeaseGranted: _lease_granted,
     ev.LeaseRenewed: _lease_renewed,

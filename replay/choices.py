@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from engine.addresses import Address, to_int
 from engine.bulk import read_rows
+from engine.choosing import drawn
 from engine.commands import Allocate, request_hash
 from engine.entry import Record
 from engine.events import LeaseGranted
@@ -33,9 +34,12 @@ class How(Enum):
     SUPERSEDED = "superseded"
     ASKED_FOR = "asked_for"
     OWN_RESERVATION = "own_reservation"
+    STICKY = "sticky"
+    RANDOM = "random"
     OVERDUE = "overdue"
     RESTED_LONGEST = "rested_longest"
     LOWEST_FREE = "lowest_free"
+    LONGEST_IDLE = "longest_idle"
     NOT_FIRST = "not_first"
 
 
@@ -185,6 +189,24 @@ def _own_reservation(then: _Then) -> str | None:
     return f"kept for the owner by reservation {', '.join(names)}"
 
 
+def _random(then: _Then) -> str | None:
+    seed = then.grant.event.seed
+    if seed is None:
+        return None
+    again = drawn(then.facts, then.pool, seed) == to_int(then.address)
+    draws = "draws it again" if again else "draws another address"
+    return f"drawn at random with seed {seed}, which {draws} on that state"
+
+
+def _sticky(then: _Then) -> str | None:
+    if then.pool.spec.policy != "sticky":
+        return None
+    for held in then.facts.remembered(then.owner, then.grant.event.interface):
+        if held.address == then.address:
+            return f"what the owner held last (lease {held.lease_id})"
+    return None
+
+
 def _overdue(then: _Then) -> str | None:
     holder = then.facts.lease_at(then.address)
     if holder is None:
@@ -203,19 +225,31 @@ def _lowest_free(then: _Then) -> str | None:
     value = facts.lowest_free(pool_id)
     while value in then.taken:
         value = facts.lowest_free(pool_id, value + 1)
-    if value != to_int(then.address):
+    if then.pool.spec.policy != "lowest" or value != to_int(then.address):
         return None
     return f"the lowest free address of pool {then.pool.name}"
+
+
+def _longest_idle(then: _Then) -> str | None:
+    if then.pool.spec.policy not in {"least-recently-used", "sticky"}:
+        return None
+    order = (v for v in then.facts.longest_idle(then.pool.pool_id) if v not in then.taken)
+    if next(order, None) != to_int(then.address):
+        return None
+    return f"never held, or the longest idle of pool {then.pool.name}"
 
 
 # In the order in which they are asked; what none of them tells is `How.NOT_FIRST`.
 _FINDERS: Final[dict[How, Callable[[_Then], str | None]]] = {
     How.SUPERSEDED: _superseded,
     How.ASKED_FOR: _asked_for,
+    How.RANDOM: _random,
     How.OWN_RESERVATION: _own_reservation,
+    How.STICKY: _sticky,
     How.OVERDUE: _overdue,
     How.RESTED_LONGEST: _rested_longest,
     How.LOWEST_FREE: _lowest_free,
+    How.LONGEST_IDLE: _longest_idle,
 }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from ipledger.cli.complete import complete_pool
+from ipledger.cli.requester import AskedAround, around_options
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, fields, plain
 from ipledger.cli.views import must_exist
@@ -14,14 +15,14 @@ from ipledger.cli.views import must_exist
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipledger.explaining import Then
+    from ipledger.explaining import Asker, Then
     from ipledger.ledger import Ledger
     from replay.history.tenure import Tenure
 
 Json = dict[str, Any]
 
 
-class AskedOf(TypedDict):
+class AskedOf(AskedAround):
     """The options of `explain`."""
 
     asker: str | None
@@ -29,6 +30,7 @@ class AskedOf(TypedDict):
     interface: str | None
     pools: tuple[str, ...]
     at: str | None
+    labels: tuple[str, ...]
 
 
 @verb(
@@ -36,6 +38,7 @@ class AskedOf(TypedDict):
         "ipledger explain 172.18.40.40",
         "ipledger explain 172.18.40.40 --for c1/default/web-0",
         "ipledger explain 172.18.40.40 --at 2026-11-03T04:05:00Z",
+        "ipledger explain 172.18.40.40 --for c1/shop/api-0 --namespace shop --label app=api",
         "ipledger explain --owner c1/default/web-0",
     )
 )
@@ -49,6 +52,9 @@ class AskedOf(TypedDict):
 @click.option("--pool", "pools", multiple=True, metavar="POOL", shell_complete=complete_pool,
               help="With --owner: what this pool would give; repeatable.")  # fmt: skip
 @click.option("--at", metavar="POSITION|TIME", help="As it was then [now].")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE",
+              help="A label of the pod that would ask; repeatable.")  # fmt: skip
+@around_options
 def explain(settings: Settings, /, address: str | None, **asked: Unpack[AskedOf]) -> None:
     """Tell why an address is given out, or why not.
 
@@ -70,18 +76,35 @@ def explain(settings: Settings, /, address: str | None, **asked: Unpack[AskedOf]
 
 
 def _explain_address(settings: Settings, address: str, asked: AskedOf) -> None:
-    from engine.model import DEFAULT_INTERFACE
     from ipledger.explain_views import explanation_view
     from ipledger.explaining import explain_at, read_address
 
-    wanted = read_address(address)
+    wanted, asker = read_address(address), _asker(asked["asker"], asked)
     with settings.open() as ledger:
         must_exist(ledger)
         then = _then(ledger, asked["at"])
-        interface = asked["interface"] or DEFAULT_INTERFACE
-        told = explain_at(ledger.writer.stream, then, wanted, asked["asker"], interface)
+        told = explain_at(ledger.writer.stream, then, wanted, asker)
         data = explanation_view(told, then.state, ledger.space)
     emit(settings.output, data, "\n".join(_address_lines(data)), ())
+
+
+def _asker(owner: str | None, asked: AskedOf) -> Asker:
+    """Who would ask, as the options say."""
+    from engine.model import DEFAULT_INTERFACE
+    from ipledger.cli.leases import read_labels
+    from ipledger.explaining import Asker
+
+    interface = DEFAULT_INTERFACE if asked["interface"] is None else asked["interface"]
+    return Asker.read(
+        owner, interface, read_labels(asked["labels"]),
+        {
+            "namespace": asked["namespace"],
+            "namespace_labels": read_labels(asked["namespace_labels"], "--namespace-label"),
+            "node": asked["node"],
+            "node_labels": read_labels(asked["node_labels"], "--node-label"),
+            "network": asked["network"],
+        },
+    )  # fmt: skip
 
 
 def _then(ledger: Ledger, at: str | None) -> Then:
@@ -135,13 +158,13 @@ def _sentence(reason: Json) -> str:
 
 
 def _explain_owner(settings: Settings, asked: AskedOf) -> None:
-    from engine.names import check_interface, check_name, check_text
+    from engine.names import check_name
     from ipledger.cli.progress import Progress
     from ipledger.explaining_owner import explain_owner, owner_view
 
     assert asked["owner"] is not None, "it is asked about"
-    owner = check_text(asked["owner"], "owner")
-    interface = None if asked["interface"] is None else check_interface(asked["interface"])
+    asker = _asker(asked["owner"], asked)
+    owner, interface = asked["owner"], asked["interface"]
     pools = [check_name(name, "pool") for name in asked["pools"]]
     with settings.open() as ledger:
         must_exist(ledger)
@@ -149,7 +172,7 @@ def _explain_owner(settings: Settings, asked: AskedOf) -> None:
         tenures = _tenures(settings, owner, interface)
         with Progress("replaying", then.state.position) as progress:
             told = explain_owner(
-                ledger.writer.stream, then, owner, interface, pools, tenures, progress
+                ledger.writer.stream, then, asker, interface, pools, tenures, progress
             )
         data = owner_view(told, then)
     emit(settings.output, data, "\n".join(_owner_lines(data)), ())

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 def free(
     settings: Settings, /, pool: str, limit: int, prefix_length: int | None, *, by_length: bool
 ) -> None:
-    """List the free ranges of a pool, lowest first; or its free blocks.
+    """List the free ranges of a pool, or its free blocks.
 
-    With --blocks it is told how fragmented the pool is: how much of what is free lies outside of
-    its largest free block.
+    The lowest come first. With --blocks it is told how fragmented the pool is: how much of what is
+    free lies outside of its largest free block.
     """
     if by_length and prefix_length is not None:
         message = "--blocks is about all lengths: leave out --prefix-length"

@@ -6,27 +6,28 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
-from engine.errors import EXIT_CODES, InvalidInput, LedgerError
+from engine.errors import InvalidInput
 from ipledger.cli.complete import complete_pool
+from ipledger.cli.requester import AskedFor, requester_options
 from ipledger.cli.settings import Settings, verb
-from ipledger.cli.show import emit, error_json, plain, plain_lines, table
+from ipledger.cli.show import emit, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from engine.facts import Lease
     from ipledger.ledger import Ledger
-    from ipledger.operation import Allocated, Operation
+    from ipledger.operation import Allocated
 
-_FOR_FILES = ("ttl", "labels", "cluster", "effective_at")
-MARKS = ("namespace", "workload")
+_NOT_FOR_FILES = ("pools", "owner", "uid", "addresses", "count")
 _LEASE_DIGITS_MAX = 18
 
 
-class Asked(TypedDict):
+class Asked(AskedFor):
     """The options of `allocate`, but for its files."""
 
     pools: tuple[str, ...]
+    default_pools: tuple[str, ...]
     owner: str | None
     interfaces: tuple[str, ...]
     uid: str | None
@@ -48,7 +49,7 @@ class Chosen(TypedDict):
     labels: tuple[str, ...]
 
 
-def read_labels(texts: Sequence[str]) -> dict[str, str]:
+def read_labels(texts: Sequence[str], option: str = "--label") -> dict[str, str]:
     """Labels from ``k=v`` texts.
 
     Raises:
@@ -59,7 +60,7 @@ def read_labels(texts: Sequence[str]) -> dict[str, str]:
         key, equals, value = text.partition("=")
         shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
         if not equals or not key:
-            raise InvalidInput(f"label {shown} is not KEY=VALUE", "for example --label node=n7")
+            raise InvalidInput(f"label {shown} is not KEY=VALUE", f"for example {option} zone=a")
         if key in labels:
             raise InvalidInput(f"label {shown}: its key is given twice", "a key has one value")
         labels[key] = value
@@ -95,7 +96,7 @@ def address_text(view: dict[str, Any]) -> str:
     return address if length == whole else f"{address}/{length}"
 
 
-def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
+def all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     """What an allocate answered, the leases held before included."""
     held: list[Lease] = []
     for lease_id in answer.held:
@@ -114,6 +115,8 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
         "ipledger allocate --pool web,spare --owner c1/default/web-1 --ttl 1h",
         "ipledger allocate --pool web --pool web-v6 --owner c1/default/web-2",
         "ipledger allocate --pool web --owner c1/node-7 --prefix-length 28",
+        "ipledger allocate --pool 'web-*' --owner c1/shop/api-0 --node n7 --namespace shop",
+        "ipledger allocate --owner c1/default/api-1 --ip-version 4",
         "ipledger allocate -f deployment.yaml",
     )
 )
@@ -123,7 +126,16 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     multiple=True,
     metavar="A[,B]",
     shell_complete=complete_pool,
-    help="Pool; B if A is exhausted. Repeat it for addresses from both at once.",
+    help="Pool, or 'web-*'; B if A is exhausted. Repeat it for addresses from both at once "
+    "[the default pools].",
+)
+@click.option(
+    "--default-pool",
+    "default_pools",
+    multiple=True,
+    metavar="A[,B]",
+    shell_complete=complete_pool,
+    help="With -f: the pools of workloads that name none, nor does their Namespace.",
 )
 @click.option("--owner", metavar="OWNER", help="Who holds it: for a pod, CLUSTER/NAMESPACE/NAME.")
 @click.option(
@@ -131,7 +143,8 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     "interfaces",
     multiple=True,
     metavar="NAME",
-    help="The owner's interface [eth0]. Repeat it for addresses on several, all or none.",
+    help="The owner's interface [eth0]. Repeat it for addresses on several, all or none. With "
+    "-f: the one that is being added.",
 )
 @click.option(
     "--uid", metavar="UID", help="The owner's incarnation; another one supersedes its lease."
@@ -155,6 +168,7 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     metavar="KEY=VALUE",
     help="A label of the lease; repeatable.",
 )
+@requester_options
 @click.option(
     "--cluster",
     metavar="NAME",
@@ -171,7 +185,8 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
     multiple=True,
     metavar="FILE|DIR|-",
     type=click.Path(),
-    help="Workloads with the annotation ipam.spidernet.io/ippool: a lease a replica.",
+    help="Workloads: a lease a replica, as the annotation ipam.spidernet.io/ippool(s) says; with "
+    "their Namespaces and Nodes.",
 )
 def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Asked]) -> int:
     """Give addresses to an owner, or to a workload's replicas.
@@ -180,27 +195,48 @@ def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Aske
     """
     context = click.get_current_context()
     if paths:
-        if any(value not in {None, ()} for name, value in asked.items() if name not in _FOR_FILES):
+        if any(value not in {None, ()} for name, value in asked.items() if name in _NOT_FOR_FILES):
             raise click.UsageError("with -f, the manifest says which pools and owners", context)
-        return _allocate_files(settings, paths, asked)
-    if not asked["pools"] or asked["owner"] is None:
-        raise click.UsageError("name a --pool and an --owner, or give -f FILE", context)
+        from ipledger.cli.workloads import allocate_files
+
+        return allocate_files(settings, paths, asked)
+    if asked["owner"] is None:
+        raise click.UsageError("name an --owner, or give -f FILE", context)
+    if asked["default_pools"]:
+        raise click.UsageError("--default-pool goes with -f: name a --pool", context)
     from engine.model import DEFAULT_INTERFACE
 
     interface = asked["interfaces"] or DEFAULT_INTERFACE
-    options_given = _asked(asked)
+    options_given = lease_options(asked)
     with settings.open() as ledger:
         answer = ledger.allocate(
             asked["pools"], asked["owner"], interface=interface, uid=asked["uid"],
             addresses=asked["addresses"], count=1 if asked["count"] is None else asked["count"],
-            prefix_length=asked["prefix_length"], **options_given, **settings.claims(),
+            prefix_length=asked["prefix_length"], **options_given, **_requester(asked),
+            **settings.claims(),
         )  # fmt: skip
-        views = lease_views(ledger, _all_leases(ledger, answer))
+        views = lease_views(ledger, all_leases(ledger, answer))
     emit(settings.output, {"leases": views}, lease_table(views), ["leases"])
     return 0
 
 
-def _asked(asked: Asked) -> dict[str, Any]:
+def _requester(asked: Asked) -> dict[str, Any]:
+    return {
+        "namespace": asked["namespace"],
+        "namespace_labels": read_labels(asked["namespace_labels"], "--namespace-label"),
+        "node": asked["node"],
+        "node_labels": read_labels(asked["node_labels"], "--node-label"),
+        "network": asked["network"],
+        "families": [int(version) for version in asked["ip_versions"]],
+    }
+
+
+def lease_options(asked: Asked) -> dict[str, Any]:
+    """What the options say of the leases, whoever they are for.
+
+    Raises:
+        InvalidInput: one cannot be understood.
+    """
     from ipledger.durations import parse_duration
 
     return {
@@ -218,65 +254,6 @@ def effective_ms(text: str | None) -> int | None:
     from ipledger.times import parse_time
 
     return None if text is None else parse_time(text, time.time_ns() // 1_000_000)
-
-
-def _allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> int:
-    """One lease a replica, each on its own; the exit code says if any was refused."""
-    given = _asked(asked)
-    owners, wanted = _wishes(settings, paths, given)
-    with settings.open() as ledger:
-        answers = ledger.run_all(wanted)
-        granted: list[Lease] = []
-        refused: list[dict[str, Any]] = []
-        worst = 0
-        for owner, answer in zip(owners, answers, strict=True):
-            if isinstance(answer, LedgerError):
-                error = error_json(answer.kind, answer.message, answer.hint)["error"]
-                refused.append({"owner": owner, "error": error})
-                code = EXIT_CODES[answer.kind]
-                worst = max(worst, code if code >= EXIT_CODES["unavailable"] else 5)
-            else:
-                granted += _all_leases(ledger, answer)
-        leases = lease_views(ledger, granted)
-    lines = [lease_table(leases)] if leases else []
-    lines += [f"{r['owner']}: refused: {plain(r['error']['message'])}" for r in refused]
-    data = {"leases": leases, "refused": refused}
-    emit(settings.output, data, plain_lines("\n".join(lines)), ["leases", "refused"])
-    return worst
-
-
-def _wishes(
-    settings: Settings, paths: tuple[str, ...], given: dict[str, Any]
-) -> tuple[list[str], list[Operation[Allocated]]]:
-    """Each replica of the files' workloads, and what is asked for it.
-
-    Raises:
-        InvalidInput: the files cannot be understood, or hold something else.
-    """
-    from ipledger import operations
-    from ipledger.cli.manifest import read_files
-
-    parsed = read_files(paths)
-    if parsed.objects or not parsed.workloads:
-        hint = "use `ipledger apply -f` for pools and reservations"
-        raise InvalidInput("allocate -f takes workloads only", hint)
-    owners: list[str] = []
-    wanted: list[Operation[Allocated]] = []
-    for workload in parsed.workloads:
-        # The marks by which `delete -f` finds the leases again are not for --label to change.
-        marks = {name: workload.labels[name] for name in MARKS}
-        labels = {**workload.labels, **given["labels"], **marks}
-        for owner in workload.owners():
-            # A command id names one command: each replica's is made from it.
-            step = None if settings.command_id is None else f"{settings.command_id}/{owner}"
-            owners.append(owner)
-            wanted.append(operations.allocate(
-                list(workload.groups), owner, interface=workload.interface,
-                ttl_s=given["ttl_s"], cluster=given["cluster"],
-                effective_at_ms=given["effective_at_ms"],
-                labels=labels, command_id=step, reason=settings.reason,
-            ))  # fmt: skip
-    return owners, wanted
 
 
 @verb(

@@ -28,8 +28,8 @@ _DELETABLE = ("pools", "reservations")
 _LEASES_TOLD = 5  # of those that a reservation covers
 
 
-def read_files(paths: Sequence[str]) -> Parsed:
-    """Parse the files and print their warnings to stderr.
+def read_files(paths: Sequence[str], namespace: str | None = None) -> Parsed:
+    """Parse the files and print their warnings to stderr; `namespace` is of what names none.
 
     Raises:
         InvalidInput: naming file, document and field.
@@ -38,7 +38,7 @@ def read_files(paths: Sequence[str]) -> Parsed:
 
     if "" in paths:  # to a path, nothing means the directory that one is in
         raise InvalidInput("-f names no file", "give a file, a directory, or -")
-    parsed = parse(read_sources(paths, _read_stdin))
+    parsed = parse(read_sources(paths, _read_stdin), namespace)
     for warning in parsed.warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
     return parsed
@@ -81,6 +81,11 @@ def apply(settings: Settings, *, paths: tuple[str, ...], dry_run: bool) -> None:
         first = parsed.workloads[0]
         message = f"{first.kind} {first.name} is not applied: it asks for addresses"
         raise InvalidInput(message, "use `ipledger allocate -f` for it")
+    around = [("Namespace", name) for name in parsed.namespaces]
+    around += [("Node", name) for name in parsed.nodes]
+    for kind, name in around:
+        told = f"{kind} {name} only tells where workloads run: it is not applied"
+        click.echo(f"warning: {told}", err=True)
     from ipledger import operations
     from ipledger.cli.applying import apply_stated, check_space, held_items
 
@@ -141,6 +146,7 @@ def _impact(ledger: Ledger, kind: str, name: str, did: str) -> str | None:
     type=click.Path(),
     help="Delete what these manifests define; workloads give back their leases.",
 )
+@click.option("--namespace", metavar="NAME", help="With -f: of workloads that name none [default].")
 @click.option("--ignore-not-found", is_flag=True, help="What is not there is no error.")
 @click.option("--cascade", is_flag=True, help="Revoke the leases of deleted pools, too.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -150,6 +156,7 @@ def delete(
     kind: str | None,
     names: tuple[str, ...],
     paths: tuple[str, ...],
+    namespace: str | None,
     ignore_not_found: bool,
     cascade: bool,
     dry_run: bool,
@@ -167,7 +174,7 @@ def delete(
     if kind:
         targets = _named(kind, names)
     else:
-        targets, workloads = _defined(paths)
+        targets, workloads = _defined(paths, namespace)
     with settings.open() as ledger:
         if not ignore_not_found:
             _must_be_there(ledger, targets, workloads)
@@ -205,11 +212,13 @@ def _named(kind: str, names: tuple[str, ...]) -> list[Target]:
     ]
 
 
-def _defined(paths: tuple[str, ...]) -> tuple[list[Target], Sequence[Workload]]:
+def _defined(
+    paths: tuple[str, ...], namespace: str | None
+) -> tuple[list[Target], Sequence[Workload]]:
     from engine.commands import PutPool, Target
     from ipledger.cli.applying import refuse_held
 
-    parsed = read_files(paths)
+    parsed = read_files(paths, namespace)
     refuse_held(parsed)
     for stated in parsed.spaces:
         click.echo(f"warning: space {stated.name} itself is not deleted", err=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from engine.errors import InvalidInput
-from engine.names import Labels, check_labels, check_text
+from engine.names import LABELS_MAX, Labels, check_labels, check_text
 from ipledger.durations import parse_duration
 
 _T = TypeVar("_T")
@@ -39,7 +39,7 @@ def shown(value: object) -> str:
     return repr(value)
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """Return the hint for a name that is not known: the nearest one that is, or all of them."""
     from difflib import get_close_matches
 
@@ -67,7 +67,7 @@ class Fields:
             for name in value:
                 if name not in known:
                     why = self._here(f"unknown field {shown(name)}")
-                    raise InvalidInput(why, _nearest(name, known))
+                    raise InvalidInput(why, nearest(name, known))
 
     def at(self, name: str) -> str:
         """The full name of a field."""
@@ -130,11 +130,11 @@ class Fields:
         """The fields of a mapping within this one, or None."""
         return Fields(self.values[name], self.at(name), known) if self.has(name) else None
 
-    def labels(self, name: str) -> Labels:
+    def labels(self, name: str, most: int = LABELS_MAX) -> Labels:
         """A mapping of texts to texts; empty if it is absent."""
         mapping = self._typed(name, dict, "a mapping", "write KEY: VALUE lines below it")
         with inside(f"{self.at(name)}: "):
-            return check_labels(mapping or {})
+            return check_labels(mapping or {}, most=most)
 
     def _here(self, why: str) -> str:
         return f"{self.path}: {why}" if self.path else why

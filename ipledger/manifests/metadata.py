@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.names import check_name
+from engine.names import LABELS_MAX, check_name
 from ipledger.manifests.fields import Fields
 
 # All fields of Kubernetes' ObjectMeta. What is not read below belongs to the API server, and is
@@ -37,8 +37,8 @@ def read_name(document: Fields) -> str:
     return check_name(name, "metadata.name")
 
 
-def read_metadata(document: Fields) -> Metadata:
-    """Return the metadata of an object.
+def read_metadata(document: Fields, labels_max: int = LABELS_MAX) -> Metadata:
+    """Return the metadata of an object, with so many labels at most.
 
     Raises:
         InvalidInput: naming the field.
@@ -48,7 +48,7 @@ def read_metadata(document: Fields) -> Metadata:
     return Metadata(
         name=name,
         namespace=fields.text("namespace"),
-        labels=dict(fields.labels("labels")),
+        labels=dict(fields.labels("labels", labels_max)),
         annotations=read_annotations(fields),
         being_deleted=fields.has("deletionTimestamp"),
     )

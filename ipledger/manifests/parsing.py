@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from engine.commands import PutPool, PutReservation
 from engine.errors import InvalidInput
+from engine.names import LABELS_MAX, SELECTED_LABELS_MAX
 from ipledger.manifests.definitions import (
     read_own_pool,
     read_own_reservation,
@@ -26,11 +28,13 @@ from ipledger.manifests.stated import (
     read_quarantine,
     read_space,
 )
+from ipledger.manifests.surroundings import Namespace, Node, read_namespace, read_node
 from ipledger.manifests.workloads import Workload, read_deployment, read_pod
 
 _Stated = StatedSpace | StatedLease | StatedQuarantine
-_Object = PutPool | PutReservation | Workload | _Stated
-_Reader = Callable[[Fields, Metadata, list[str]], PutPool | PutReservation | Workload]
+_Described = PutPool | PutReservation | Workload | Namespace | Node
+_Object = _Described | _Stated
+_Reader = Callable[[Fields, Metadata, list[str]], _Described]
 
 _SPIDERPOOL: Final = "spiderpool.spidernet.io/v2beta1"
 _OWN: Final = "ipledger/v1"
@@ -46,6 +50,8 @@ _READERS: Final[dict[str, tuple[str, _Reader]]] = {
     "StatefulSet": (_APPS, read_deployment),
     "ReplicaSet": (_APPS, read_deployment),
     "Pod": (_CORE, read_pod),
+    "Namespace": (_CORE, read_namespace),
+    "Node": (_CORE, read_node),
 }
 # What is stated of a ledger, all of apiVersion ipledger/v1. Leases and quarantines have no name.
 _STATED: Final[dict[str, Callable[[Fields], _Stated]]] = {
@@ -53,6 +59,7 @@ _STATED: Final[dict[str, Callable[[Fields], _Stated]]] = {
     "Lease": read_lease,
     "Quarantine": read_quarantine,
 }
+_SURROUNDINGS: Final = ("Namespace", "Node")
 # What holds objects: its apiVersion, and what its items are if they do not say so themselves.
 _LISTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "List": (_CORE, {}),
@@ -72,6 +79,7 @@ class Parsed(NamedTuple):
     """What the manifests say: what to define, who asks for addresses, and what to be told of.
 
     ``spaces``, ``leases`` and ``quarantines`` are what an export states beside definitions.
+    Namespaces and nodes, by name, are what is told of the workloads' surroundings.
     """
 
     objects: tuple[PutPool | PutReservation, ...]
@@ -80,26 +88,32 @@ class Parsed(NamedTuple):
     spaces: tuple[StatedSpace, ...] = ()
     leases: tuple[StatedLease, ...] = ()
     quarantines: tuple[StatedQuarantine, ...] = ()
+    namespaces: Mapping[str, Namespace] = MappingProxyType({})
+    nodes: Mapping[str, Node] = MappingProxyType({})
 
 
-def parse(sources: Sequence[Source]) -> Parsed:
+def parse(sources: Sequence[Source], namespace: str | None = None) -> Parsed:
     """Read manifests; all of them are good, or an error is raised.
+
+    Args:
+        sources: the texts.
+        namespace: of what does not name its own; ``default`` otherwise.
 
     Raises:
         InvalidInput: naming file, document, object and field; or line and column, where the text
             is not even YAML.
     """
-    return parse_placed(_manifests(sources))
+    return parse_placed(_manifests(sources), namespace)
 
 
-def parse_placed(placed: Iterable[tuple[str, object]]) -> Parsed:
+def parse_placed(placed: Iterable[tuple[str, object]], namespace: str | None = None) -> Parsed:
     """Read manifests that are data already, each with its place; as `parse`."""
     found: dict[type, list[Any]] = defaultdict(list)
     objects: list[PutPool | PutReservation] = []  # of both kinds, in the order of the files
     warnings: list[str] = []
     defined: dict[tuple[type, str], str] = {}
     for place, data in placed:
-        read, where = _read(place, data, warnings)
+        read, where = _read(place, data, warnings, namespace)
         found[type(read)].append(read)
         if isinstance(read, Workload):
             continue
@@ -108,8 +122,16 @@ def parse_placed(placed: Iterable[tuple[str, object]]) -> Parsed:
             raise InvalidInput(f"{where}: it is defined already by {first}", "define it once")
         if isinstance(read, PutPool | PutReservation):
             objects.append(read)
-    stated = (tuple(found[kind]) for kind in (StatedSpace, StatedLease, StatedQuarantine))
-    return Parsed(tuple(objects), tuple(found[Workload]), tuple(warnings), *stated)
+    return Parsed(
+        objects=tuple(objects),
+        workloads=tuple(found[Workload]),
+        warnings=tuple(warnings),
+        spaces=tuple(found[StatedSpace]),
+        leases=tuple(found[StatedLease]),
+        quarantines=tuple(found[StatedQuarantine]),
+        namespaces={read.name: read for read in found[Namespace]},
+        nodes={read.name: read for read in found[Node]},
+    )
 
 
 def _manifests(sources: Sequence[Source]) -> Iterator[tuple[str, object]]:
@@ -152,7 +174,9 @@ def _items(place: str, kind: str, listed: Fields) -> Iterator[tuple[str, object]
         yield f"{place}, item {number}", defaults | item if isinstance(item, dict) else item
 
 
-def _read(place: str, data: object, warnings: list[str]) -> tuple[_Object, str]:
+def _read(
+    place: str, data: object, warnings: list[str], namespace: str | None
+) -> tuple[_Object, str]:
     """Return what a manifest says, and its place with its kind and name."""
     with inside(f"{place}: "):
         document = Fields(data)
@@ -171,7 +195,10 @@ def _read(place: str, data: object, warnings: list[str]) -> tuple[_Object, str]:
     where = f"{place} ({kind} {name})"
     told: list[str] = []
     with inside(f"{where}: "):
-        metadata = read_metadata(Fields(data, known=_OBJECT_FIELDS))
+        labels_max = SELECTED_LABELS_MAX if kind in _SURROUNDINGS else LABELS_MAX
+        metadata = read_metadata(Fields(data, known=_OBJECT_FIELDS), labels_max)
+        if metadata.namespace is None:
+            metadata = metadata._replace(namespace=namespace)
         _, read_object = _READERS[kind]
         read = read_object(document, metadata, told)
     if metadata.being_deleted:

@@ -180,9 +180,10 @@ def _open(world: World, record: Record, pool: Pool, shown: str) -> None:
     event = pool.event
     imported = isinstance(record.event, ev.LeaseGranted) and record.event.source is not None
     # What was leased elsewhere goes on here, whoever may have something new from the pool.
-    if pool.terminating or (not imported and (event.disabled or any(event.selectors))):
-        # This release writes no grant from a pool with selectors: it cannot evaluate them.
-        why = "terminating" if pool.terminating else "disabled" if event.disabled else "selective"
+    if pool.terminating or (not imported and event.disabled):
+        # Its selectors are not held against it: the labels of nodes and namespaces, which they
+        # look at, are not in the stream.
+        why = "terminating" if pool.terminating else "disabled"
         says = f"{shown} is granted from pool {event.name}, which is {why}"
         world.breach("pool-open", record.position, says, pool.position)
 

@@ -54,8 +54,9 @@ _ALL: Final = (
     Rule("reserved", _LEASES, "no reserved address is granted, unless to whom it is reserved for"),
     Rule("quarantined", _LEASES, "no quarantined address is granted"),
     Rule("cooling", _LEASES, "no address is granted while it rests, but to whom it rests from"),
-    Rule("pool-open", _LEASES, "nothing is granted from a pool that is terminating, disabled or "
-         "has selectors; what is imported, from one that is not terminating"),
+    Rule("pool-open", _LEASES, "nothing is granted from a pool that is terminating or disabled, or "
+         "imported into one that is terminating; its selectors are not checked: the labels that "
+         "they look at are not in the stream"),
     Rule("supersede", _LEASES, "a lease is superseded by one grant of the same commit, to the same "
          "owner and interface, with another uid; or its last holder has its address again"),
     Rule("beside", _LEASES, "the leases that a grant names beside it are held then"),

@@ -120,8 +120,10 @@ def test_another_holder_and_another_request_are_conflicts(web: Cli) -> None:
     assert f"ipledger --space {web.options[-1]} release {number}" in result.error["hint"]
 
 
-@pytest.mark.parametrize("words", [[], ["--pool", "web"], ["--owner", "a"]])
-def test_pool_and_owner_are_needed(web: Cli, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [[], ["--pool", "web"], ["--owner", "a", "--default-pool", "web"]]
+)
+def test_an_owner_is_needed_and_options_go_together(web: Cli, words: list[str]) -> None:
     """Exit code 2."""
     assert web("allocate", *words).code == 2
 

@@ -74,7 +74,7 @@ def test_what_the_manifest_says_is_not_said_twice(web: Cli, manifest: Manifest) 
     path = manifest(deployment_yaml("shop", 1, "web"))
     for words in (
         ["--pool", "web"], ["--owner", "a"], ["--count", "2"], ["--ip", "10.0.0.12"],
-        ["--uid", "u"], ["--interface", "net1"],
+        ["--uid", "u"],
     ):  # fmt: skip
         assert web("allocate", "-f", path, *words).code == 2, words
 

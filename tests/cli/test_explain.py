@@ -135,6 +135,19 @@ def test_a_space_that_is_not_used_yet(at_home: Cli) -> None:
     assert (data["known"], data["pools"], data["would_get"]) == (False, [], None)
 
 
+def test_for_whom_a_pool_selects(web: Cli, manifest: Manifest) -> None:
+    """The options of `allocate` that say where a pod runs; the verdict is what it would answer."""
+    web.ok("apply", "-f", manifest(
+        pool_yaml("shop", "10.3.0.0/24", "10.3.0.1", more="namespaceName: [shop]")
+    ))  # fmt: skip
+    found = verdict(web, "10.3.0.1", "--for", "a")
+    assert (found["reason"], found["kind"]) == ("pool_selectors", "forbidden")
+    assert "does not say its namespace" in found["text"]
+    assert verdict(web, "10.3.0.1", "--for", "a", "--namespace", "shop")["given"] is True
+    data = web.json("explain", "--owner", "a", "--pool", "shop", "--namespace", "shop").data
+    assert data["would_get"] == "10.3.0.1"
+
+
 # -------------------------------------------------------------------------------------- an owner
 
 

@@ -158,7 +158,7 @@ def test_an_export_into_an_empty_space_has_the_same_content(
 
 
 def test_an_import_that_is_killed_goes_on(cli: Cli, file: Callable[[str, str], str]) -> None:
-    """Killed with -9 between two of its commits: run again, it writes what is missing, and that once."""
+    """Killed with -9 between two of its commits: run again, it writes what is missing, once."""
     leases = 6 * CHUNK_LEASES
     cli.ok("apply", "-f", file("p.yaml", pool_yaml("wide", "10.8.0.0/16", "10.8.0.0-10.8.255.255")))
     rows = "".join(f"10.8.{n >> 8}.{n & 255},box-{n},,,\n" for n in range(leases))

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple, get_args
 import pytest
 
 from engine.errors import EXIT_CODES, Kind
-from tests.engine import test_pool_rules
+from tests.engine import test_affinity, test_candidates, test_pool_rules
+from tests.scenarios import test_spiderpool_selection
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
@@ -19,6 +20,15 @@ ROOMS: Final = ("engine", "projections", "replay", "ipledger")
 
 # "V20", "(V4, V5)", "V12-V18"; not the V4 of a constant's name.
 _NUMBER: Final = re.compile(r"(?<![A-Za-z0-9_])V(\d+)(?:[–-]V(\d+))?(?![A-Za-z0-9_])")
+
+
+class Choice(NamedTuple):
+    """A rule about from which pools an address comes, as the page lists it."""
+
+    rule: str
+    what: str
+    where: str
+    test: str
 
 
 class Row(NamedTuple):
@@ -37,15 +47,18 @@ class Row(NamedTuple):
         return "does not apply" not in self.what
 
 
-def rows() -> list[Row]:
-    """The rows of the tables of pools and reservations."""
-    cells = [
-        line.strip("|").split(" | ") for line in PAGE.splitlines() if re.match(r"\| [VR]\d", line)
+def rows(letters: str) -> list[list[str]]:
+    """The cells of the rows whose rules begin with one of these letters."""
+    found = [
+        line.strip("|").split(" | ")
+        for line in PAGE.splitlines()
+        if re.match(rf"\| [{letters}]\d", line)
     ]
-    return [Row(*(cell.strip(" `") for cell in row)) for row in cells]
+    return [[cell.strip(" `") for cell in row] for row in found]
 
 
-ROWS: Final = rows()
+ROWS: Final = [Row(*row) for row in rows("VR")]
+CHOICES: Final = [Choice(*row) for row in rows("C")]
 HELD: Final = [row for row in ROWS if row.applies]
 
 
@@ -111,3 +124,19 @@ def test_the_tests_and_the_page_name_each_other() -> None:
     assert {name.split("_")[1] for name in named} == {name.split("_")[1] for name in written}
     for row in HELD:
         assert row.test.startswith(f"test_{row.rule.lower()}_"), row
+
+
+def test_the_rules_of_choosing_are_numbered() -> None:
+    """C1 and on, in order; a number in the text has its row."""
+    listed = [row.rule for row in CHOICES]
+    assert listed == [f"C{number}" for number in range(1, len(listed) + 1)]
+    assert set(re.findall(r"(?<![A-Za-z0-9_])C\d+", PAGE)) == set(listed)
+
+
+@pytest.mark.parametrize("row", CHOICES, ids=lambda row: row.rule)
+def test_a_rule_of_choosing_is_where_the_page_says(row: Choice) -> None:
+    """The function exists, and so does the test."""
+    module, _, function = row.where.partition(":")
+    assert inspect.isfunction(getattr(importlib.import_module(module), function))
+    modules = (test_affinity, test_candidates, test_spiderpool_selection)
+    assert any(inspect.isfunction(vars(module).get(row.test)) for module in modules), row.test

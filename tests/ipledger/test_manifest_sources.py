@@ -14,6 +14,7 @@ from engine.addresses import RangeSet
 from engine.commands import PutPool, PutReservation
 from engine.errors import InvalidInput
 from ipledger.manifests import Source, Workload, parse, read_sources, sources
+from ipledger.manifests.annotations import Nic
 from tests.privileges import without_privileges
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -158,9 +159,9 @@ def test_the_seed_is_read() -> None:
         "namespace": "default",
         "workload": "deployment/reservedip-deploy",
     }
-    groups = (("test-ipv4-ippool",),)
+    nic = Nic(None, (("test-ipv4-ippool",),), (4,))
     assert parsed.workloads == (
-        Workload("Deployment", "default", "reservedip-deploy", 3, groups, "eth0", labels),
+        Workload("Deployment", "default", "reservedip-deploy", 3, (nic,), labels),
     )
 
 

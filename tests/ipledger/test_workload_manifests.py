@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import InvalidInput
 from ipledger.manifests import Parsed, Source, Workload, parse
+from ipledger.manifests.annotations import Nic
 
 ANNOTATION: Final = "ipam.spidernet.io/ippool"
 TEMPLATE: Final = "spec.template.metadata.annotations"
@@ -55,7 +56,9 @@ def test_a_deployment_is_read() -> None:
     document["spec"]["template"]["metadata"]["labels"] = {"app": "web"}
     found = workload(document)
     labels = {"app": "web", "namespace": "shop", "workload": "deployment/web"}
-    assert found == Workload("Deployment", "shop", "web", 3, (("a", "b"),), "eth0", labels)
+    assert found == Workload(
+        "Deployment", "shop", "web", 3, (Nic(None, (("a", "b"),), (4,)),), labels
+    )
     assert found.owners() == ["shop/web-0", "shop/web-1", "shop/web-2"]
 
 
@@ -76,16 +79,18 @@ def test_a_pod_is_read() -> None:
     }  # fmt: skip
     found = workload({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
     labels = {"app": "one", "namespace": "shop", "workload": "pod/one"}
-    assert found == Workload("Pod", "shop", "one", 1, (("six",),), "net1", labels)
+    assert found == Workload("Pod", "shop", "one", 1, (Nic("net1", (("six",),), (6,)),), labels)
     assert found.owners() == ["shop/one"]
 
 
 def test_both_families_are_two_groups() -> None:
     """Each replica gets an address of each family; a family without pools is not asked for."""
     both = deployment({"ipv4": ["a", "b"], "ipv6": ["c"]})
-    assert workload(both).groups == (("a", "b"), ("c",))
-    assert workload(deployment({"ipv4": [], "ipv6": ["c"]})).groups == (("c",),)
-    assert workload(deployment({"ipv4": ["a"], "ipv6": None})).groups == (("a",),)
+    assert workload(both).nics == (Nic(None, (("a", "b"), ("c",)), (4, 6)),)
+    six = workload(deployment({"ipv4": [], "ipv6": ["c"]}))
+    assert six.nics == (Nic(None, (("c",),), (6,)),)
+    four = workload(deployment({"ipv4": ["a"], "ipv6": None}))
+    assert four.nics == (Nic(None, (("a",),), (4,)),)
 
 
 def test_our_labels_win() -> None:
@@ -132,7 +137,8 @@ def test_absurd_replicas_are_refused(replicas: object) -> None:
         ({"ipv4": ["a"], "cleangateway": True}, "unknown field 'cleangateway'"),
         ({"ipv4": "a"}, "ipv4: must be a list, not 'a'"),
         ({"ipv4": [1]}, "ipv4[0]: must be text, not 1"),
-        ({"ipv4": ["a*"]}, "the pool 'a*' is not a name"),
+        ({"ipv4": ["a/*"]}, "the pool 'a/*' is not a pattern of names"),
+        ({"ipv4": ["[a"]}, "the pool '[a' is not a pattern of names"),
         ({"ipv4": [""]}, "the pool '' is not a name"),
         ({"ipv4": ["\ud800"]}, "the pool '\\ud800' is not a name"),
         ({"ipv4": ["a", "b", "a"]}, "the pool 'a' is named twice"),
@@ -154,8 +160,8 @@ def test_an_annotation_that_says_nothing_clear_is_refused(annotation: object, me
 
 
 @pytest.mark.parametrize("holder", ["annotations", "metadata", "template", "spec"])
-def test_a_missing_annotation_is_refused(holder: str) -> None:
-    """Without the annotation nothing says which pools: the hint says what to write."""
+def test_a_missing_annotation_says_nothing(holder: str) -> None:
+    """Without the annotation something else says which pools: its Namespace, or a default."""
     document = deployment({"ipv4": ["a"]})
     template = document["spec"]["template"]
     parents = {
@@ -163,9 +169,7 @@ def test_a_missing_annotation_is_refused(holder: str) -> None:
         "spec": document,
     }  # fmt: skip
     del parents[holder][holder]
-    error = refusal(document)
-    assert error.message.endswith(f"(Deployment web): {TEMPLATE}: {ANNOTATION} is missing")
-    assert error.hint == f"""write {ANNOTATION}: '{{"ipv4": ["POOL"]}}', or ipv6, or both"""
+    assert workload(document).nics == ()
 
 
 def test_an_annotation_that_is_no_text_is_refused() -> None:
@@ -175,7 +179,7 @@ def test_an_annotation_that_is_no_text_is_refused() -> None:
     assert f"{TEMPLATE}.{ANNOTATION}: must be text, not a mapping" in refusal(document).message
 
 
-@pytest.mark.parametrize("name", ["ippools", "subnet", "subnets"])
+@pytest.mark.parametrize("name", ["subnet", "subnets"])
 def test_stronger_annotations_are_refused(name: str) -> None:
     """What Spiderpool would follow instead of ours is not passed over in silence."""
     document = deployment({"ipv4": ["a"]})

@@ -7,6 +7,7 @@ has rested is free with the next thing that happens, as in the real one.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -63,10 +64,12 @@ class NaivePool:
         """Its addresses."""
         return members(self.spec.ips) - members(self.spec.exclude_ips)
 
-    @property
-    def blocked(self) -> bool:
-        """Whether it gives out nothing new."""
-        return self.terminating or self.spec.disabled
+    def closed_to(self, command: Allocate) -> bool:
+        """Whether it gives this request nothing new; the tests select by the names of nodes."""
+        nodes = self.spec.selectors.node_names
+        elsewhere = bool(nodes) and command.requester.node not in nodes
+        unasked = not command.groups and not self.spec.default
+        return self.terminating or self.spec.disabled or elsewhere or unasked
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,15 @@ class NaiveLease:
     def is_due(self, now_ms: int) -> bool:
         """Whether it may be expired."""
         return self.expires_at_ms is not None and self.expires_at_ms <= now_ms
+
+
+class NaiveMemory(NamedTuple):
+    """Whose an address was, by which lease, and until when a sticky pool remembers that."""
+
+    owner: str
+    interface: str
+    lease_id: int
+    until_ms: int | None
 
 
 @dataclass
@@ -107,6 +119,8 @@ class NaiveLedger:
     ready_ms: dict[int, int] = field(default_factory=dict)  # of what rests
     quarantines: list[NaiveQuarantine] = field(default_factory=list)
     reports: dict[int, int | None] = field(default_factory=dict)  # by lease: for how many seconds
+    idle: dict[int, tuple[int, int]] = field(default_factory=dict)  # since when, by which lease
+    memories: dict[int, NaiveMemory] = field(default_factory=dict)
 
     # -------------------------------------------------------------------------- what there is
 
@@ -285,7 +299,13 @@ class NaiveLedger:
         for lease_id in ending:
             lease = self.leases.pop(lease_id)
             changed += 1
-            rest_s = self.pools[lease.pool].spec.cooldown_s
+            self.idle[lease.value] = (self.now_ms, lease_id)
+            spec = self.pools[lease.pool].spec
+            if spec.policy == "sticky":
+                until_ms = self.end_of(spec.sticky_s)
+                memory = NaiveMemory(lease.owner, lease.interface, lease_id, until_ms)
+                self.memories[lease.value] = memory
+            rest_s = spec.cooldown_s
             if rest_s:
                 self.ready_ms[lease.value] = self.now_ms + rest_s * 1_000
             if lease_id in self.reports:
@@ -359,12 +379,12 @@ class NaiveLedger:
 
     def enter(self, lease_id: int, value: int, command: Allocate) -> None:
         """A lease that was granted."""
-        names = {name for group in command.groups for name in group} & self.pools.keys()
-        (name,) = (name for name in names if value in self.pools[name].mine)
+        (name,) = (name for name, pool in self.pools.items() if value in pool.mine)
         ttl_s = command.ttl_s if command.ttl_s is not None else self.pools[name].spec.ttl_s
         self.leases[lease_id] = NaiveLease(
             name, value, command.owner, command.interface, command.uid, ttl_s, self.end_of(ttl_s)
         )
+        self.idle.pop(value, None)
         self.ready_ms.pop(value, None)  # it rested, or its owner has a new incarnation
         self.was_lease.add(lease_id)
 
@@ -382,14 +402,13 @@ class _Allocation:
 
     def answer(self) -> Answer:
         command = self.command
-        names = [name for group in command.groups for name in group]
-        if any(name not in self.ledger.pools for name in names):
-            raise Refused("not_found")
+        groups = [self.in_order(group) for group in self.named() or self.defaults()]
+        names = [name for group in groups for name in group]
         asked = {to_int(address) for address in command.addresses}
-        most = command.number * len(command.groups)
-        if len(set(names)) < len(names) or not len(asked) == len(command.addresses) <= most:
+        most = command.number * len(groups)
+        if not len(asked) == len(command.addresses) <= most:
             raise Refused("invalid")
-        for group in command.groups:
+        for group in groups:
             self.serve(group, asked)
         if asked - set().union(*(self.ledger.pools[name].mine for name in names)):
             raise Refused("invalid")
@@ -397,6 +416,46 @@ class _Allocation:
         changed += len(self.ended & self.ledger.reports.keys())
         granted, ended, held = map(frozenset, (self.granted, self.ended, self.held))
         return Answer(None, granted, ended, held, changed)
+
+    def named(self) -> list[list[str]]:
+        """The pools that are named, or whose names are like what is; each but once."""
+        pools = sorted(self.ledger.pools)
+        plain = [n for group in self.command.groups for n in group if not set(n) & set("*?[")]
+        if not set(plain) <= set(pools):
+            raise Refused("not_found")
+        if len(set(plain)) < len(plain):
+            raise Refused("invalid")
+        groups: list[list[str]] = []
+        for group in self.command.groups:
+            taken = [name for before in groups for name in before]
+            taken += [name for name in plain if name not in group]
+            groups.append([])
+            for name in group:
+                like = [name] if name in plain else fnmatch.filter(pools, name)
+                if not like:
+                    raise Refused("not_found")
+                groups[-1] += [n for n in like if n not in taken and n not in groups[-1]]
+            if not groups[-1]:
+                raise Refused("invalid")
+        return groups
+
+    def defaults(self) -> list[list[str]]:
+        """The default pools of each family; and where the owner holds something already."""
+        pools, command = self.ledger.pools, self.command
+        names = sorted(name for name, pool in pools.items() if pool.spec.default)
+        holding = self.ledger.holding(command.owner, command.interface)
+        held = [self.ledger.leases[lease].pool for lease in holding]
+        families = sorted({pools[name].spec.family for name in names or held})
+        if not families:
+            raise Refused("not_found")
+        meant = dict.fromkeys([*names, *held])
+        return [[n for n in meant if pools[n].spec.family == family] for family in families]
+
+    def in_order(self, group: list[str]) -> tuple[str, ...]:
+        """Those that are for certain nodes first."""
+        pools = self.ledger.pools
+        picky = [name for name in group if pools[name].spec.selectors.node_names]
+        return (*picky, *(name for name in group if name not in picky))
 
     def serve(self, group: tuple[str, ...], asked: set[int]) -> None:
         """One group of pools: what is asked for, what is held, and what is missing."""
@@ -424,7 +483,7 @@ class _Allocation:
     def grant_this(self, value: int, group: tuple[str, ...]) -> None:
         """Exactly this address."""
         (pool,) = (p for p in (self.ledger.pools[name] for name in group) if value in p.mine)
-        if pool.blocked:
+        if pool.closed_to(self.command):
             raise Refused("forbidden")
         ledger = self.ledger
         if value in ledger.leased() and not self.expire(value):
@@ -463,27 +522,61 @@ class _Allocation:
         self.ended.add(lease_id)
         closed = lease.value in self.ledger.reserved(but_for=command.owner)
         closed |= lease_id in self.ledger.reports
-        if not closed and not self.ledger.pools[lease.pool].blocked:
+        if not closed and not self.ledger.pools[lease.pool].closed_to(command):
             self.granted.add(lease.value)
         elif lease.value in asked:
             raise Refused("forbidden")
         else:
-            self.grant_any(group)
+            self.grant_any(group, supersedes=True)
 
-    def grant_any(self, group: tuple[str, ...]) -> None:
-        """The owner's own address, else the lowest, else what time has freed; pool after pool."""
+    def preferred(self, name: str, *, supersedes: bool) -> int | None:
+        """What a pool's policy would rather give than any other of its free addresses."""
+        ledger, spec = self.ledger, self.ledger.pools[name].spec
+        free = ledger.free(name) - self.granted
+        if spec.policy == "lowest":
+            return min(free, default=None)
+        if spec.policy == "sticky" and (last := self.last_held(name, free, supersedes=supersedes)):
+            return last
+        return min(
+            free, key=lambda value: (ledger.idle.get(value, (-1, 0))[0], value), default=None
+        )
+
+    def last_held(self, name: str, free: set[int], *, supersedes: bool) -> int | None:
+        """What the pool remembers for the holder, if that is free or rests from its own lease."""
+        ledger, command = self.ledger, self.command
+        closed = ledger.reserved() | ledger.quarantined() | self.granted
+        found = []
+        for value, memory in ledger.memories.items():
+            over = memory.until_ms is not None and memory.until_ms <= ledger.now_ms
+            since_ms, last_lease = ledger.idle.get(value, (0, 0))
+            rests = value in ledger.ready_ms and value not in closed
+            if supersedes and ledger.ready_ms.get(value, 0) > ledger.now_ms:
+                rests = False
+            if (
+                memory[:3] == (command.owner, command.interface, last_lease)
+                and not over
+                and value in ledger.pools[name].mine
+                and (value in free or rests)
+            ):
+                found.append((-since_ms, value))
+        return min(found)[1] if found else None
+
+    def grant_any(self, group: tuple[str, ...], *, supersedes: bool = False) -> None:
+        """The owner's own address, else by policy, else what time has freed; pool after pool."""
         ledger = self.ledger
         for name in group:
-            if ledger.pools[name].blocked:
+            if ledger.pools[name].closed_to(self.command):
                 continue
             mine = ledger.pools[name].mine
             resting = {v for v, at in ledger.ready_ms.items() if at > ledger.now_ms}
             own = ledger.own(self.command.owner) & mine
             own -= ledger.leased() | ledger.quarantined() | resting
-            for choice in (own - self.granted, ledger.free(name) - self.granted):
-                if choice:
-                    self.granted.add(min(choice))
-                    return
+            choice = min(own - self.granted, default=None)
+            if choice is None:
+                choice = self.preferred(name, supersedes=supersedes)
+            if choice is not None:
+                self.granted.add(choice)
+                return
             closed = ledger.reserved() | ledger.quarantined() | resting | self.granted
             rested = (ledger.ready_ms.keys() & mine) - closed
             if rested:
@@ -495,5 +588,5 @@ class _Allocation:
                 if self.expire(lease.value):
                     self.granted.add(lease.value)
                     return
-        blocked = all(ledger.pools[name].blocked for name in group)
+        blocked = all(ledger.pools[name].closed_to(self.command) for name in group)
         raise Refused("forbidden" if blocked else "exhausted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from random import Random
 
 import pytest
@@ -37,8 +38,8 @@ def random_ledger(seed: int, commands: int) -> TestLedger:
     ledger = TestLedger(seed=seed)
     ledger.apply(
         make_pool("v4", "10.0.0.0/23", cooldown_s=5),
-        make_pool("timed", "10.0.2.0/24", ttl_s=60),
-        make_pool("v6", "fd00::/64", cooldown_s=3),
+        make_pool("timed", "10.0.2.0/24", ttl_s=60, policy="least-recently-used"),
+        make_pool("v6", "fd00::/64", cooldown_s=3, policy="sticky", sticky_s=40),
     )
     for number in range(commands):
         ledger.clock.now_ms += random.randrange(1_500)
@@ -78,7 +79,9 @@ def answers(state: LedgerState) -> list[object]:
     due = [lease.lease_id for lease in state.leases_due(state.ms + 30_000, 1_000)]
     ended = [lease_id for lease_id in range(1, state.position + 1) if state.has_ended(lease_id)]
     free = [state.lowest_free(pool.pool_id) for pool in state.pools()]
-    return [pools, held, due, ended, free, state_digest(state)]
+    orders = [list(islice(state.longest_idle(pool.pool_id), 400)) for pool in state.pools()]
+    remembered = [state.remembered(f"o{number}", "eth0") for number in range(400)]
+    return [pools, held, due, ended, free, orders, remembered, state_digest(state)]
 
 
 @pytest.mark.parametrize("seed", range(6))

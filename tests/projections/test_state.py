@@ -27,12 +27,13 @@ from engine.commands import (
     PutReservation,
     Release,
     Renew,
+    Requester,
     SetAside,
     Sweep,
     Target,
 )
 from engine.errors import Refusal
-from engine.model import PoolSpec, ReservationSpec
+from engine.model import Policy, PoolSpec, ReservationSpec, Selectors
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
 from tests.builders import START_MS, MemoryPages, TestLedger, ended, granted
@@ -49,6 +50,11 @@ USUAL: Final = {
     "b": (SUBNETS[0], range(7, 16)),
     "c": (SUBNETS[2], range(16)),
 }
+
+
+# Nothing can be said beforehand of what is drawn by chance: see tests/engine/test_policies.py.
+PREDICTABLE: Final[tuple[Policy, ...]] = ("lowest", "lowest", "least-recently-used", "sticky")
+POLICIES: Final = st.sampled_from(PREDICTABLE)
 
 
 def seldom(draw: st.DrawFn) -> bool:
@@ -81,6 +87,10 @@ def pools(draw: st.DrawFn, name: str | None = None) -> PutPool:
         disabled=seldom(draw),
         cooldown_s=draw(st.sampled_from((0, 0, 5))),
         ttl_s=draw(st.sampled_from((None, 8))),
+        default=draw(st.booleans()),
+        selectors=Selectors(node_names=draw(st.sampled_from(((), (), (), ("n1",))))),
+        policy=draw(POLICIES),
+        sticky_s=draw(st.sampled_from((None, 6))),
     )
     return PutPool(name, spec)
 
@@ -116,6 +126,7 @@ def addresses(draw: st.DrawFn) -> Address:
 GROUPS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     (("a",),), (("b",),), (("c",),), (("a", "b"),), (("b", "a"),), (("b", "c", "a"),),
     (("c",), ("a",)), (("a", "b"), ("c",)), (("b",), ("a",)), (("a",), ("a", "b")),
+    (), (), (("[ab]",),), (("c",), ("*",)), (("b", "?"),), (("[bc]",), ("b",)),
 )  # fmt: skip
 OWNERS: Final = st.sampled_from(("x", "y", "z"))
 INTERFACES: Final = st.sampled_from(("eth0", "eth0", "net1"))
@@ -147,6 +158,7 @@ def allocates(draw: st.DrawFn) -> Allocate:
         addresses=draw(st.just(()) | st.lists(addresses(), max_size=2).map(tuple)),
         number=draw(st.integers(1, 3)),
         ttl_s=draw(st.sampled_from((None, None, None, 8))),
+        requester=Requester(node=draw(st.sampled_from((None, "n1", "n1", "n2")))),
     )
 
 
@@ -247,6 +259,25 @@ class LedgerMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.model.pools)), "name")
         spec = self.model.pools[name].spec._replace(disabled=disabled)
         self.apply(Apply((PutPool(name, spec),)))
+
+    @precondition(lambda self: self.model.pools)
+    @rule(data=st.data(), policy=POLICIES, sticky_s=st.sampled_from((None, 6)))
+    def change_policy(self, data: st.DataObject, policy: Policy, sticky_s: int | None) -> None:
+        """A pool prefers other addresses from now on, whatever it did before."""
+        name = data.draw(st.sampled_from(sorted(self.model.pools)), "name")
+        spec = self.model.pools[name].spec._replace(policy=policy, sticky_s=sticky_s)
+        self.apply(Apply((PutPool(name, spec),)))
+
+    @precondition(lambda self: self.model.memories)
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        """Somebody whom a pool may remember asks for something from it again."""
+        memories = sorted(self.model.memories.items())
+        value, memory = data.draw(st.sampled_from(memories), "memory")
+        names = [name for name, pool in self.model.pools.items() if value in pool.mine]
+        if names:
+            number = data.draw(st.integers(1, 2), "number")
+            self.give(Allocate(((names[0],),), memory.owner, memory.interface, number=number))
 
     @rule(command=APPLIES)
     def apply(self, command: Apply) -> None:
@@ -410,6 +441,9 @@ class LedgerMachine(RuleBasedStateMachine):
             values = range(subnet.first, subnet.last + 1)
             assert [v for v in values if state.is_free(pool.pool_id, v)] == free
             assert state.lowest_free(pool.pool_id) == (free[0] if free else None)
+            order = sorted(free, key=lambda v: (self.model.idle.get(v, (-1, 0))[0], v))
+            if pool.spec.policy in {"least-recently-used", "sticky"}:
+                assert list(state.longest_idle(pool.pool_id)) == order
             for n, value in enumerate(free):
                 assert state.nth_free(pool.pool_id, n) == value
             assert state.nth_free(pool.pool_id, len(free)) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine import events as ev
-from tests.replay.forger import DMZ, NO_SELECTORS, Forger, granted, plain, raw
+from tests.replay.forger import DMZ, Forger, granted, plain, raw
 from tests.replay.registry import Forge, Forgeries, just_before, write
 
 MADE: Final = Forgeries()
@@ -58,7 +58,6 @@ def _from_pool(**fields: Any) -> Forge:
 
 MADE.several("pool-open", {
     "a pool that is disabled": _from_pool(disabled=True),
-    "a pool with selectors": _from_pool(selectors=(*NO_SELECTORS[:4], ("node-1",), ())),
     "a pool that is terminating": write(granted(61, pool_id=13)),
 })  # fmt: skip
 

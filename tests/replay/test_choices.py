@@ -86,6 +86,28 @@ def _lowest() -> tuple[TestLedger, Lease]:
     return ledger, ledger.grant("a")[0]
 
 
+def _sticky() -> tuple[TestLedger, Lease]:
+    ledger = make(policy="sticky")
+    ledger.grant("a", owner="other")
+    (lease,) = ledger.grant("a")
+    ledger.done(make_release(lease.lease_id))
+    ledger.done(make_release(owner="other"))
+    return ledger, ledger.grant("a")[0]
+
+
+def _random() -> tuple[TestLedger, Lease]:
+    ledger = make(policy="random")
+    ledger.grant("a", owner="other")
+    return ledger, ledger.grant("a")[0]
+
+
+def _longest_idle() -> tuple[TestLedger, Lease]:
+    ledger = make(policy="least-recently-used")
+    ledger.grant("a", owner="other")
+    ledger.done(make_release(owner="other"))
+    return ledger, ledger.grant("a")[0]
+
+
 def _not_first() -> tuple[TestLedger, Lease]:
     # Which pools were named beside it is not known, so the request cannot be put together.
     ledger = make()
@@ -99,6 +121,9 @@ SCENARIOS: Final[dict[How, Scenario]] = {
     How.OVERDUE: Scenario(_overdue, "lease 4 on it was past its time"),
     How.RESTED_LONGEST: Scenario(_rested, "the longest idle"),
     How.LOWEST_FREE: Scenario(_lowest, "the lowest free address of pool a"),
+    How.STICKY: Scenario(_sticky, "what the owner held last (lease 5)"),
+    How.RANDOM: Scenario(_random, "draws it again on that state"),
+    How.LONGEST_IDLE: Scenario(_longest_idle, "the longest idle of pool a"),
     How.NOT_FIRST: Scenario(_not_first, "free, not the first"),
 }
 # What no command of this release writes is told of an event made by hand.

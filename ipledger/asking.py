@@ -1,0 +1,95 @@
+"""From which pools and for whom an address is asked: words into what a request consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypedDict, get_args
+
+from engine.addresses import Family
+from engine.commands import Requester
+from engine.errors import InvalidInput
+from engine.names import SELECTED_LABELS_MAX, Labels, check_labels, check_text
+from engine.patterns import check_pool
+
+Pools = str | Sequence[str | Sequence[str]] | None
+
+_FAMILIES: Final = get_args(Family)
+
+
+def read_groups(pools: Pools) -> tuple[tuple[str, ...], ...]:
+    """Groups of pools: ``"a"``, ``"a,b"`` (b if a is exhausted), ``["a", "b"]`` (from both).
+
+    A name may be a pattern, such as ``"web-*"``. None, or no group at all: the default pools.
+
+    Raises:
+        InvalidInput: something is neither a name nor a pattern.
+    """
+    listed = [] if pools is None else [pools] if isinstance(pools, str) else list(pools)
+    groups = [group.split(",") if isinstance(group, str) else list(group) for group in listed]
+    return tuple(tuple(check_pool(name) for name in group) for group in groups)
+
+
+def read_families(families: Sequence[int]) -> tuple[Family, ...]:
+    """IP versions: 4 and 6.
+
+    Raises:
+        InvalidInput: there is no such version.
+    """
+    found: list[Family] = []
+    for number in families:
+        if number not in _FAMILIES or isinstance(number, bool):
+            message = f"{number!r} is no IP version"
+            raise InvalidInput(message, "4 or 6")
+        found.append(4 if number == 4 else 6)
+    return tuple(found)
+
+
+class Around(TypedDict, total=False):
+    """Where a pod runs, as far as the selectors of pools look at it.
+
+    The names of its namespace and node are also recorded as the labels ``namespace`` and ``node``
+    of its lease, unless it has such labels. ``network`` is its interface's, as Multus names it:
+    ``name`` or ``namespace/name``.
+    """
+
+    namespace: str | None
+    namespace_labels: Mapping[str, str] | None
+    node: str | None
+    node_labels: Mapping[str, str] | None
+    network: str | None
+
+
+def read_requester(around: Around) -> Requester:
+    """For whom an address is asked, as far as the selectors of pools look at it.
+
+    Raises:
+        InvalidInput: something is no printable text, or too much of it.
+    """
+    namespace, node, network = around.get("namespace"), around.get("node"), around.get("network")
+    asked = Requester(
+        None if namespace is None else check_text(namespace, "namespace"),
+        _labels(around.get("namespace_labels"), "namespace label"),
+        None if node is None else check_text(node, "node"),
+        _labels(around.get("node_labels"), "node label"),
+        None if network is None else check_text(network, "network"),
+    )
+    parts = ["name"] if asked.network is None else asked.network.split("/")
+    if len(parts) > 2 or not all(parts):
+        message = f"network {asked.network!r} is not NAME or NAMESPACE/NAME"
+        raise InvalidInput(message, "as Multus names it")
+    return asked
+
+
+def _labels(labels: Mapping[str, str] | None, what: str) -> Labels:
+    return check_labels(labels or {}, what, SELECTED_LABELS_MAX)
+
+
+def lease_labels(labels: Mapping[str, str] | None, requester: Requester) -> Labels:
+    """The labels of a lease: those that are given, and where it is used, so that history tells.
+
+    Raises:
+        InvalidInput: a label is no printable text, or there are too many.
+    """
+    marks = {"namespace": requester.namespace, "node": requester.node}
+    known = {key: value for key, value in marks.items() if value is not None}
+    return check_labels({**known, **(labels or {})})
