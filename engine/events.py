@@ -36,6 +36,7 @@ INFORMATIONAL_FROM: Final = 128  # types from here on may be unknown to a reader
 # The highest format level that this release reads and writes. Level 2 brought blocks, observations
 # and leases that take over from one that had ended before.
 LEVEL: Final = 2
+BLOCKS_LEVEL: Final = 2  # from which on blocks are granted
 
 
 class SpaceCreated(NamedTuple):

@@ -8,13 +8,11 @@ returns is an immutable value as of one position of the stream.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from engine.addresses import Address, Family, RangeSet, format_address
 from engine.model import PoolSpec, ReservationSpec
 from engine.names import Labels
-
-BLOCKS_LEVEL: Final = 2  # the format level from which on blocks are granted
 
 
 class Pool(NamedTuple):

@@ -12,7 +12,8 @@ from engine import granting as plain
 from engine.addresses import BITS, Address, RangeSet, format_address, from_int, to_int
 from engine.decide_space import needs_level
 from engine.errors import Refusal
-from engine.facts import BLOCKS_LEVEL, Lease, Pool
+from engine.events import BLOCKS_LEVEL
+from engine.facts import Lease, Pool
 from engine.granting import Granting, cannot_give_out, covers, too_early
 
 _OWN_TRIED_MAX = 256  # static assignments are few; what lies further on is asked for by address

@@ -17,27 +17,17 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from pyroaring import BitMap
 
 from engine.addresses import BITS, Family, RangeSet
 from engine.ranges import size_between
 from projections.bitmaps import BLOCK_SIZE, CHUNK_SIZE, Bitmap, NarrowBitmap, bitmap_of, next_held
+from projections.free_counts import FreeSetCounts
 from projections.wide_blocks import BlockBitmap, bits_of, widened
 
 # Taking a range costs by its bits. Anything larger is a matter for ranges, not for bitmaps.
 RANGE_SIZE_MAX = 1 << 20
-
-
-class FreeSetCounts(NamedTuple):
-    """How the addresses of a pool divide: ``total == taken + reserved + free``, always."""
-
-    total: int
-    taken: int
-    taken_in_closed: int
-    reserved: int
-    free: int
 
 
 class FreeSet:

@@ -13,16 +13,7 @@ from engine.addresses import Address, Family, RangeSet
 from engine.bulk import ENDED, GRANTED, HEADER_MEMBERS, RENEWED, Row
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
-from engine.facts import (
-    BLOCKS_LEVEL,
-    Counts,
-    LastHeld,
-    Lease,
-    Pool,
-    Quarantine,
-    Report,
-    Reservation,
-)
+from engine.facts import Counts, LastHeld, Lease, Pool, Quarantine, Report, Reservation
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
 from projections.definitions import DEFINITIONS
@@ -335,7 +326,7 @@ def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -
     if event.pool_id in state.preferences.watched:
         state.preferences.grant(event)
     effective_at_ms = record.header.effective_at_ms
-    if event.prefix_length != 8 * len(event.address) and state.level < BLOCKS_LEVEL:
+    if event.prefix_length != 8 * len(event.address) and state.level < ev.BLOCKS_LEVEL:
         raise ContradictoryEvent(f"a block is granted at format level {state.level}")
     state.lease_table.grant(record.position, record.ms, effective_at_ms, event, record.sealed)
     state.pool_table.take(event)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from engine import ranges as arithmetic
 from engine.addresses import BITS, Family, RangeSet
 from engine.ranges import Ranges
-from projections.free_set import RANGE_SIZE_MAX, FreeSet, FreeSetCounts
+from projections.free_counts import FreeSetCounts
+from projections.free_set import RANGE_SIZE_MAX, FreeSet
 
 V4 = 10 << 24
 V6 = 0x20010DB8 << 96
