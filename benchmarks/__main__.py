@@ -7,6 +7,7 @@ from benchmarks import (
     append,
     attribute,
     audit,
+    blocks,
     cold,
     history,
     life,
@@ -19,6 +20,7 @@ from benchmarks.harness import main
 
 if __name__ == "__main__":
     benches = (
-        append, allocate, replay, life, startup, cold, history, audit, mirror, attribute, policies,
+        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
+        policies,
     )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])

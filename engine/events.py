@@ -34,8 +34,8 @@ from engine.shapes import (
 )
 
 INFORMATIONAL_FROM: Final = 128  # types from here on may be unknown to a reader
-# The highest that this release reads and writes. Level 2 brought blocks, observations, take-overs.
-LEVEL: Final = 2
+LEVEL: Final = 2  # the highest that this release writes; it brought blocks and observations
+BLOCKS_LEVEL: Final = 2  # from which on blocks are granted
 
 _ENDED_BY: Final = range(len(ENDINGS))
 

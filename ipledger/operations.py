@@ -156,6 +156,7 @@ def allocate(
     labels: Mapping[str, str] | None = None,
     cluster: str | None = None,
     effective_at_ms: int | None = None,
+    prefix_length: int | None = None,
     families: Sequence[int] = (),
     command_id: str | None = None,
     actor: str | None = None,
@@ -178,6 +179,7 @@ def allocate(
         labels: free pairs to find the lease by; of a pod, its labels.
         cluster: which cluster asks.
         effective_at_ms: since when it has been so, if that is earlier than now.
+        prefix_length: aligned blocks of this length instead of addresses.
         families: IP versions: of the default pools, or of each group of pools.
         command_id: makes a repetition of this very command safe.
         actor: who asks, as claimed.
@@ -201,6 +203,7 @@ def allocate(
         labels=lease_labels(labels, requester),
         cluster=None if cluster is None else check_text(cluster, "cluster"),
         effective_at_ms=effective_at_ms,
+        prefix_length=prefix_length,
         requester=requester,
         families=read_families(families),
     )

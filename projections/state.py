@@ -5,17 +5,15 @@ One small handler for each type of event, in one table. `LedgerState` satisfies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from engine import events as ev
-from engine.addresses import Address, Family, RangeSet, from_int
 from engine.bulk import ENDED, GRANTED, HEADER_MEMBERS, RENEWED, Row
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
-from engine.facts import Counts, LastHeld, Lease, Pool, Quarantine, Report, Reservation
-from engine.observation import Absence
 from engine.stream import RESTORE_HINT
+from projections.answers import Answers
 from projections.commands import CommandWindow
 from projections.definitions import DEFINITIONS
 from projections.leases import Leases
@@ -26,10 +24,9 @@ from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 
 SCHEMA_VERSION = 3
-_OVERDUE_MAX: Final = 512  # no decision needs more of one pool at once
 
 
-class LedgerState:
+class LedgerState(Answers):
     """Everything that is, as of one position."""
 
     def __init__(self) -> None:
@@ -83,99 +80,6 @@ class LedgerState:
             self.position = position
             self.ms = ms
 
-    # --- what decisions ask (engine.Facts) ---
-
-    @property
-    def level(self) -> int:
-        """The format level of the space; that of this release while there is no space yet."""
-        return ev.LEVEL if self.space is None else self.space.level
-
-    def pool(self, name: str) -> Pool | None:
-        """The pool of that name, also while it is terminating."""
-        return self.pool_table.get(name)
-
-    def pool_of(self, pool_id: int) -> Pool | None:
-        """The pool with that id."""
-        return self.pool_table.of_id(pool_id)
-
-    def pools(self) -> Iterable[Pool]:
-        """All pools, by name."""
-        return self.pool_table
-
-    def reservation(self, name: str) -> Reservation | None:
-        """The reservation of that name."""
-        return self.reservation_table.get(name)
-
-    def reservations(self) -> Iterable[Reservation]:
-        """All reservations, by name."""
-        return self.reservation_table
-
-    def reserved_by(self, address: Address) -> Sequence[Reservation]:
-        """The reservations that cover an address, by name."""
-        return self.reservation_table.covering(address)
-
-    def reserved_for(self, owner: str, family: Family) -> RangeSet:
-        """The addresses that reservations keep for this owner and nobody else."""
-        return self.reservation_table.kept_for(owner, family)
-
-    def lease(self, lease_id: int) -> Lease | None:
-        """The active lease with that id."""
-        return self.lease_table.get(lease_id)
-
-    def leases(self) -> Iterable[Lease]:
-        """All active leases, by id."""
-        return self.lease_table
-
-    def has_ended(self, lease_id: int) -> bool:
-        """Whether a lease with that id was granted once and is no more."""
-        return self.lease_table.has_ended(lease_id)
-
-    def lease_at(self, address: Address) -> Lease | None:
-        """The active lease that holds an address."""
-        return self.lease_table.at(address)
-
-    def leases_of(self, owner: str, interface: str | None = None) -> Sequence[Lease]:
-        """The active leases of an owner, on one interface or on all, by lease id."""
-        return self.lease_table.of(owner, interface)
-
-    def leases_within(self, pool_id: int, ranges: RangeSet) -> Iterable[Lease]:
-        """The active leases of a pool whose addresses lie in `ranges`, by address."""
-        taken = RangeSet(ranges.family, self.pool_table.free(pool_id).canonical()) & ranges
-        values = (value for first, last in taken for value in range(first, last + 1))
-        return self.lease_table.within(pool_id, (from_int(v, ranges.family) for v in values))
-
-    def counts(self, pool_id: int) -> Counts:
-        """The buckets of a pool."""
-        return self.pool_table.counts(pool_id)
-
-    def is_free(self, pool_id: int, value: int) -> bool:
-        """Whether an address of a pool is neither leased nor set aside."""
-        return self.pool_table.free(pool_id).is_free(value)
-
-    def lowest_free(self, pool_id: int, start: int | None = None) -> int | None:
-        """The lowest free address of a pool that is not below `start`."""
-        return self.pool_table.free(pool_id).lowest(start)
-
-    def nth_free(self, pool_id: int, n: int) -> int | None:
-        """The free address with exactly `n` free ones below it."""
-        return self.pool_table.free(pool_id).nth(n)
-
-    def free_count(self, pool_id: int) -> int:
-        """How many addresses of a pool are free."""
-        return self.pool_table.free(pool_id).counts.free
-
-    def open_ranges(self, pool_id: int) -> RangeSet:
-        """What of a pool is neither reserved nor quarantined, taken or not."""
-        return self.pool_table.free(pool_id).open
-
-    def longest_idle(self, pool_id: int) -> Iterable[int]:
-        """The free addresses of a pool: the never held, lowest first; then the longest idle."""
-        return self.preferences.longest_idle(pool_id)
-
-    def remembered(self, owner: str, interface: str) -> Sequence[LastHeld]:
-        """What sticky pools remember for a holder, what it held last first."""
-        return self.preferences.remembered(owner, interface)
-
     def keep(self, sink: PageSink) -> dict[str, Any]:
         """Write what is large in pages; return what is small, to be kept beside them."""
         return {
@@ -226,50 +130,6 @@ class LedgerState:
         """
         self.pool_table.advance(now_ms)
 
-    def resting(self, pool_id: int, value: int) -> int | None:
-        """Until when an address of a pool rests after its release, or None if it does not."""
-        return self.pool_table.resting(pool_id, value)
-
-    def rested(self, pool_id: int, now_ms: int) -> Iterable[tuple[int, int]]:
-        """What has rested by `now_ms` and no event has freed yet, longest idle first."""
-        return self.pool_table.rested(pool_id, now_ms)
-
-    def quarantined(self, family: Family) -> RangeSet:
-        """Everything of a family that is quarantined."""
-        return self.quarantine_table.closed(family)
-
-    def quarantines(self) -> Iterable[Quarantine]:
-        """All quarantines, by id."""
-        return self.quarantine_table
-
-    def conflict_on(self, lease_id: int) -> Report | None:
-        """The conflict that was reported on an active lease."""
-        return self.lease_table.report_on(lease_id)
-
-    def absence_of(self, lease_id: int) -> Absence | None:
-        """What observations say of an active lease; None if it was missing in none."""
-        return self.lease_table.absence_of(lease_id)
-
-    def last_tenure(self, address: Address) -> tuple[int, int] | None:
-        """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
-        return self.lease_table.last_tenure(address)
-
-    def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:
-        """The active leases of a pool that are past their time, the longest overdue first."""
-        return self.lease_table.due_in(pool_id, now_ms, _OVERDUE_MAX)
-
-    def leases_due(self, now_ms: int, limit: int) -> Sequence[Lease]:
-        """The active leases past their time, the longest overdue first."""
-        return self.lease_table.due(now_ms, limit)
-
-    def reservations_due(self, now_ms: int, limit: int) -> Sequence[Reservation]:
-        """The reservations past their time, the longest overdue first."""
-        return self.reservation_table.due(now_ms, limit)
-
-    def quarantines_due(self, now_ms: int, limit: int) -> Sequence[Quarantine]:
-        """The quarantines past their time, the longest overdue first."""
-        return self.quarantine_table.due(now_ms, limit)
-
 
 def _space_created(state: LedgerState, _record: Record, event: ev.SpaceCreated) -> None:
     if state.space is not None:
@@ -309,6 +169,8 @@ def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -
     if event.pool_id in state.preferences.watched:
         state.preferences.grant(event)
     effective_at_ms = record.header.effective_at_ms
+    if event.prefix_length != 8 * len(event.address) and state.level < ev.BLOCKS_LEVEL:
+        raise ContradictoryEvent(f"a block is granted at format level {state.level}")
     state.lease_table.grant(record.position, record.ms, effective_at_ms, event, record.sealed)
     state.pool_table.take(event)
 

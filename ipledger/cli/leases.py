@@ -37,6 +37,7 @@ class Asked(AskedFor):
     labels: tuple[str, ...]
     cluster: str | None
     effective_at: str | None
+    prefix_length: int | None
 
 
 class Chosen(TypedDict):
@@ -113,6 +114,7 @@ def all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
         "ipledger allocate --pool web --owner c1/default/web-0",
         "ipledger allocate --pool web,spare --owner c1/default/web-1 --ttl 1h",
         "ipledger allocate --pool web --pool web-v6 --owner c1/default/web-2",
+        "ipledger allocate --pool web --owner c1/node-7 --prefix-length 28",
         "ipledger allocate --pool 'web-*' --owner c1/shop/api-0 --node n7 --namespace shop",
         "ipledger allocate --owner c1/default/api-1 --ip-version 4",
         "ipledger allocate -f deployment.yaml",
@@ -152,6 +154,9 @@ def all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
 )
 @click.option(
     "--count", type=int, metavar="N", help="Bring the owner to N addresses from each --pool [1]."
+)
+@click.option(
+    "--prefix-length", type=int, metavar="L", help="An aligned block of this length, such as 28."
 )
 @click.option(
     "--ttl", metavar="TIME", help="How long the lease lasts, such as 1h [the pool's lease time]."
@@ -207,7 +212,8 @@ def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Aske
         answer = ledger.allocate(
             asked["pools"], asked["owner"], interface=interface, uid=asked["uid"],
             addresses=asked["addresses"], count=1 if asked["count"] is None else asked["count"],
-            **options_given, **_requester(asked), **settings.claims(),
+            prefix_length=asked["prefix_length"], **options_given, **_requester(asked),
+            **settings.claims(),
         )  # fmt: skip
         views = lease_views(ledger, all_leases(ledger, answer))
     emit(settings.output, {"leases": views}, lease_table(views), ["leases"])
@@ -329,11 +335,13 @@ def _whose_now(ledger: Ledger, lease_id: int) -> str | None:
     was = ledger.lease_as_granted(lease_id)
     if was is None:
         return None
-    text = was[0].text
     now = ledger.state.lease_at(was[0].address)
     if now is None:
-        return f"nobody holds {text} now"
-    return f"{text} is now held by {now.owner}, lease {now.lease_id}"
+        from engine.addresses import format_address
+
+        # Of a block it is told who holds its first address: it may have been given out in parts.
+        return f"nobody holds {format_address(was[0].address)} now"
+    return f"{now.text} is now held by {now.owner}, lease {now.lease_id}"
 
 
 def _lease_id(text: str) -> int:

@@ -479,6 +479,9 @@ def test_rules_that_meet_on_one_address(taken: str, pool: dict[str, Any]) -> Non
 REQUEST: Final[frozenset[Reason]] = frozenset()
 
 REFUSALS: Final[dict[tuple[str, str, str], frozenset[Reason]]] = {
+    ("granting", "is_closed", "forbidden"): frozenset(
+        {Reason.POOL_TERMINATING, Reason.POOL_DISABLED}
+    ),
     ("granting", "cannot_give_out", "forbidden"): frozenset(POOL_REASONS),
     ("granting", "grant_specific", "conflict"): frozenset({Reason.LEASED, Reason.COOLING}),
     ("granting", "reserved", "forbidden"): frozenset({Reason.RESERVED}),

@@ -205,6 +205,8 @@ class Cluster:
         """The operator accepts what is left, and starts again what has stopped."""
         self.world.schedule.pause(self.world.random.randrange(3_000))
         known = [process.remembered for process in self.writers if process.remembered is not None]
+        if not known:
+            return  # nobody had begun
         seen = max(known, key=lambda high: high.position)
         found = diagnose(self.world.server, seen)
         if found.trouble is None:
