@@ -8,6 +8,7 @@ from benchmarks import (
     attribute,
     audit,
     cold,
+    coming,
     history,
     life,
     mirror,
@@ -17,5 +18,17 @@ from benchmarks import (
 from benchmarks.harness import main
 
 if __name__ == "__main__":
-    benches = (append, allocate, replay, life, startup, cold, history, audit, mirror, attribute)
+    benches = (
+        append,
+        allocate,
+        replay,
+        life,
+        startup,
+        cold,
+        history,
+        audit,
+        mirror,
+        attribute,
+        coming,
+    )
     main(__doc__, [bench.measure for bench in benches])

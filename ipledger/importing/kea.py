@@ -171,7 +171,7 @@ def _term(row: _Row, now_ms: int) -> tuple[int | None, int | None]:
     heard_s = row.number("expire", 1 << 40) - lifetime_s
     if lifetime_s == _INFINITE or lifetime_s > SECONDS_MAX:
         heard_ms = heard_s % (1 << 32) * 1_000  # older versions of Kea let the sum run over
-        return (heard_ms if heard_ms <= now_ms else None), None
+        return (heard_ms if 0 < heard_ms <= now_ms else None), None
     if heard_s < 0:
         raise InvalidInput("expire is before valid_lifetime has passed since 1970")
     return heard_s * 1_000, lifetime_s

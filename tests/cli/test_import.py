@@ -102,8 +102,8 @@ def test_what_cannot_be_imported_is_told_and_the_rest_is(
     )))  # fmt: skip
     result = web("import", path)
     assert result.code == 4
-    assert "1 leases imported, 0 here already" in result.out
-    assert "1 leases are past their end" in result.out
+    assert "1 lease imported, 0 here already" in result.out
+    assert "1 lease past its end left out" in result.out
     for told in ("l.csv, line 3", "leased to here", "no pool has 9.9.9.9", "in the future"):
         assert told in result.out
     data = web("import", path, "-o", "json").data
@@ -158,7 +158,7 @@ def test_an_export_into_an_empty_space_has_the_same_content(
 
 
 def test_an_import_that_is_killed_goes_on(cli: Cli, file: Callable[[str, str], str]) -> None:
-    """Killed with -9 between two of its commits: run again, it writes what is missing, and that once."""
+    """Killed between two of its commits: run again, it writes what is missing, and that once."""
     leases = 6 * CHUNK_LEASES
     cli.ok("apply", "-f", file("p.yaml", pool_yaml("wide", "10.8.0.0/16", "10.8.0.0-10.8.255.255")))
     rows = "".join(f"10.8.{n >> 8}.{n & 255},box-{n},,,\n" for n in range(leases))
