@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from engine import events as ev
 from engine import tags
@@ -12,16 +13,8 @@ from engine.draft import Change, Decision, Draft, Nothing
 from engine.entry import COMMIT_EVENTS_MAX
 from engine.errors import Refusal
 from engine.facts import Facts, Lease, Pool
-from engine.granting import (
-    Granting,
-    cannot_give_out,
-    covers,
-    grant_any,
-    grant_specific,
-    reserved,
-    set_aside,
-    too_early,
-)
+from engine.granting import Granting, cannot_give_out, covers, too_early
+from engine.granting_blocks import able, grant_any, grant_specific, reserved, set_aside
 from engine.placement import Placement
 
 
@@ -60,15 +53,16 @@ def decide_together(
 
 def _given_twice(changes: Sequence[Change]) -> Refusal | None:
     """Why not, if two requests ask for one address, or one for what another has chosen."""
-    given: set[bytes] = set()
-    for change in changes:
-        if isinstance(change.event, ev.LeaseGranted):
-            address = change.event.address
-            if address in given:
-                shown = format_address(Address(address))
-                message = f"{shown} would be given on two interfaces"
-                return Refusal("conflict", message, "ask for it on one of them", "ip")
-            given.add(address)
+    given = sorted(
+        (len(event.address), to_int(Address(event.address)), event.prefix_length)
+        for event in (change.event for change in changes)
+        if isinstance(event, ev.LeaseGranted)
+    )
+    for (width, first, length), (next_width, address, _) in pairwise(given):
+        if width == next_width and address < first + (1 << (width * 8 - length)):
+            shown = format_address(Address(address.to_bytes(width)))
+            message = f"{shown} would be given on two interfaces"
+            return Refusal("conflict", message, "ask for it on one of them", "ip")
     return None
 
 
@@ -143,9 +137,11 @@ def _check_request(facts: Facts, command: Allocate, now_ms: int) -> Refusal | No
 def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:
     """Keep what the owner holds from these pools, renew its incarnation, add what is missing."""
     facts, command = granting.facts, granting.command
-    pools = [pool for pool in map(facts.pool, group) if pool is not None]
-    for pool in pools:
-        granting.reads[tags.pool(pool.name)] = None
+    named = [pool for pool in map(facts.pool, group) if pool is not None]
+    granting.reads.update(dict.fromkeys(tags.pool(pool.name) for pool in named))
+    pools = able(granting, named)
+    if isinstance(pools, Refusal):
+        return pools
     leases = facts.leases_of(command.owner, command.interface)
     if not leases and not granting.requested:
         return grant_any(granting, pools, command.number)  # as almost always
@@ -154,6 +150,8 @@ def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:
     held = [
         lease for lease in leases
         if lease.pool_id in by_id
+        # Single addresses and blocks, and blocks of two lengths, are counted apart.
+        and lease.prefix_length == granting.length_in(by_id[lease.pool_id])
         and not granting.placement.is_pending(by_id[lease.pool_id], to_int(lease.address))
     ]  # fmt: skip
     # What is asked for by address comes first: it may lie behind the number that is asked for.

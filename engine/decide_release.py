@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.addresses import Address
+from engine.addresses import Address, format_address
 from engine.commands import Claim, Release
 from engine.decide_leases import in_the_future
 from engine.draft import Decision, Draft, Nothing
@@ -91,4 +91,8 @@ def _held_at(facts: Facts, command: Release, address: Address) -> Iterable[Lease
             "nothing was released"
         )
         return Refusal("conflict", message, "release by lease", "owner", lease.position)
+    if address != lease.address:
+        message = f"{format_address(address)} is a part of {lease.text} (lease {lease.lease_id})"
+        hint = f"a block is released as a whole: by its lease, or by {lease.text.partition('/')[0]}"
+        return Refusal("conflict", message, hint, "ip", lease.position)
     return (lease,)

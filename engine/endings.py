@@ -61,7 +61,7 @@ def ending(
     cause: int | None = None,
     effective_at_ms: int | None = None,
 ) -> list[Change]:
-    """The end of a lease; if a conflict was reported on it, its address is set aside with it."""
+    """The end of a lease; if a conflict was reported on it, what it held is set aside with it."""
     event = ev.LeaseEnded(
         lease.lease_id, lease.pool_id, lease.address, lease.prefix_length,
         lease.interface, ENDINGS.index(ended_by),
@@ -73,10 +73,10 @@ def ending(
     changes = [Change(event, sealed, cause, effective_at_ms)]
     report = facts.conflict_on(lease.lease_id)
     if report is not None:
-        address = bytes(lease.address)
-        aside = ev.Quarantined(
-            4 if len(address) == 4 else 6, address + address, report.quarantine_s, lease.lease_id
-        )
+        # Of a block, all of it: the report says that something else is in there, but not where.
+        width = len(lease.address)
+        ips = bytes(lease.address) + lease.last.to_bytes(width)
+        aside = ev.Quarantined(4 if width == 4 else 6, ips, report.quarantine_s, lease.lease_id)
         why = ev.Sealed(
             UNSALTED, actor=claim.actor, command_id=claim.command_id, text=report.reason
         )

@@ -7,12 +7,14 @@ returns is an immutable value as of one position of the stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from engine.addresses import Address, Family, RangeSet, format_address
 from engine.model import PoolSpec, ReservationSpec
 from engine.names import Labels
+
+BLOCKS_LEVEL: Final = 2  # the format level from which on blocks are granted
 
 
 class Pool(NamedTuple):
@@ -64,6 +66,13 @@ class Lease(NamedTuple):
     ttl_s: int | None
     expires_at_ms: int | None
     position: int
+
+    @property
+    def last(self) -> int:
+        """The last address of it, as a number."""
+        return (
+            int.from_bytes(self.address) + (1 << (len(self.address) * 8 - self.prefix_length)) - 1
+        )
 
     @property
     def text(self) -> str:
@@ -147,7 +156,7 @@ class Facts(Protocol):
         """Whether a lease with that id was granted once and is no more."""
 
     def lease_at(self, address: Address) -> Lease | None:
-        """The active lease that holds an address."""
+        """The active lease that holds an address, or the block that it lies in."""
 
     def leases_of(self, owner: str, interface: str | None = None) -> Sequence[Lease]:
         """The active leases of an owner, on one interface or on all, by lease id."""
@@ -176,6 +185,21 @@ class Facts(Protocol):
         Only those that no event has returned to the free ones yet.
         """
 
+    def taken_in(self, pool_id: int, first: int, last: int) -> int:
+        """How many addresses of a range are leased from a pool, or rest in it."""
+
+    def free_blocks(self, pool_id: int, prefix_length: int) -> Iterator[tuple[int, int]]:
+        """The maximal free aligned blocks of a pool that have room for one of a prefix length.
+
+        Each as its first address and its prefix length: the smallest first, then the lowest.
+        """
+
+    def free_lengths(self, pool_id: int) -> dict[int, int]:
+        """How many maximal free blocks there are, by their prefix lengths."""
+
+    def rested_ranges(self, pool_id: int, now_ms: int) -> Iterable[tuple[int, int, int]]:
+        """As `rested`, in ranges: first and last address, and the time that they had."""
+
     def quarantined(self, family: Family) -> RangeSet:
         """Everything of a family that is quarantined."""
 
@@ -185,10 +209,12 @@ class Facts(Protocol):
     def conflict_on(self, lease_id: int) -> Report | None:
         """The conflict that was reported on an active lease."""
 
-    def last_tenure(self, address: Address) -> tuple[int, int] | None:
+    def last_tenure(
+        self, address: Address, prefix_length: int | None = None
+    ) -> tuple[int, int] | None:
         """Of an address that nobody holds: when its last tenure ended in effect, and its lease.
 
-        None if nobody ever held it.
+        None if nobody ever held it. Of a block, it is the last tenure of any address in it.
         """
 
     def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:

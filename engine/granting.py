@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from engine import events as ev
 from engine import tags
-from engine.addresses import Address, RangeSet, family_of, format_address, from_int, to_int
+from engine.addresses import BITS, Address, RangeSet, family_of, format_address, from_int, to_int
 from engine.commands import Allocate, Claim
 from engine.draft import UNSALTED, Change
 from engine.endings import ending, ending_reads
@@ -42,6 +42,11 @@ class Granting:
             claim.actor, claim.reason, claim.command_id,
         )  # fmt: skip
 
+    def length_in(self, pool: Pool) -> int:
+        """The prefix length that is asked for: that of a single address if none is said."""
+        length = self.command.prefix_length
+        return BITS[pool.spec.family] if length is None else length
+
     def grant(self, pool: Pool, address: Address, supersedes: Lease | None = None) -> None:
         """Add the event that gives `address` to the owner."""
         command = self.command
@@ -49,7 +54,7 @@ class Granting:
         event = ev.LeaseGranted(
             pool_id=pool.pool_id,
             address=address,
-            prefix_length=len(address) * 8,
+            prefix_length=self.length_in(pool),
             interface=command.interface,
             ttl_s=ttl_s,
             cluster=command.cluster,
@@ -59,7 +64,7 @@ class Granting:
             source=None,
         )
         self.changes.append(Change(event, self.sealed(), effective_at_ms=command.effective_at_ms))
-        self.reads[tags.address(address)] = None
+        self.reads[tags.block(address, event.prefix_length)] = None
 
     def end(self, lease: Lease, ended_by: EndedBy) -> None:
         """Add the events that end `lease`, which this command replaces or finds past its time."""
@@ -139,7 +144,7 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
     if holder is not None and _expire(granting, pool, holder):
         holder = None
     if holder is not None:
-        message = f"{shown} is leased to {holder.owner} (lease {holder.lease_id})"
+        message = f"{holder.text} is leased to {holder.owner} (lease {holder.lease_id})"
         hint = "ask for another address, or for any by leaving --ip out"
         return Refusal("conflict", message, hint, "ip", holder.position)
     if refusal := reserved(granting, address) or set_aside(granting, address):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.addresses import BITS
 from engine.facts import Facts, Pool
+from engine.pending_blocks import PendingBlocks
 
 
 class Placement:
@@ -21,6 +23,7 @@ class Placement:
         self._cursors: dict[int, int] = {}
         self._pending: set[tuple[int, int]] = set()
         self._journal: list[tuple[int, int, int | None, bool]] = []
+        self._blocks = PendingBlocks(self._pending)
 
     def __bool__(self) -> bool:
         """Whether anything is pending, so that "none left" may not be the truth."""
@@ -28,7 +31,26 @@ class Placement:
 
     def is_pending(self, pool: Pool, value: int) -> bool:
         """Whether an earlier member of the batch proposes this address."""
-        return (pool.pool_id, value) in self._pending
+        pending = (pool.pool_id, value) in self._pending
+        return pending or self._blocks.last_of(pool.pool_id, value) is not None
+
+    def overlaps(self, pool: Pool, first: int, last: int) -> bool:
+        """Whether an earlier member of the batch proposes anything of a block."""
+        return self._blocks.overlap(pool.pool_id, first, last) is not None
+
+    def propose_block(self, facts: Facts, pool: Pool, prefix_length: int) -> int | None:
+        """Return the first address of the best free block that nobody in the batch proposes."""
+        skip = self._skip_ahead.get(pool.pool_id, 0)
+        first = self._blocks.propose(facts, pool, prefix_length, skip)
+        if first is not None:
+            size = 1 << (BITS[pool.spec.family] - prefix_length)
+            self.claim_block(pool, first, first + size - 1)
+        return first
+
+    def claim_block(self, pool: Pool, first: int, last: int) -> None:
+        """Record that a block is proposed."""
+        self._blocks.claim(len(self._journal), pool, first, last)
+        self.claim(pool, first)
 
     def propose(self, facts: Facts, pool: Pool) -> int | None:
         """Return the next free address of `pool` that nobody in the batch proposes yet."""
@@ -57,6 +79,8 @@ class Placement:
 
     def rewind(self, mark: int) -> None:
         """Forget what was proposed since `mark`: its command was refused."""
+        if len(self._journal) > mark:
+            self._blocks.rewind(mark)
         while len(self._journal) > mark:
             pool_id, value, cursor, added = self._journal.pop()
             if added:
@@ -72,6 +96,12 @@ class Placement:
 
     def _next(self, facts: Facts, pool: Pool, start: int | None) -> int | None:
         value = facts.lowest_free(pool.pool_id, start)
-        while value is not None and (pool.pool_id, value) in self._pending:
-            value = facts.lowest_free(pool.pool_id, value + 1)
-        return value
+        while value is not None:
+            within = self._blocks.last_of(pool.pool_id, value)
+            if within is not None:
+                value = facts.lowest_free(pool.pool_id, within + 1)
+            elif (pool.pool_id, value) in self._pending:
+                value = facts.lowest_free(pool.pool_id, value + 1)
+            else:
+                return value
+        return None

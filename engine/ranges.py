@@ -11,7 +11,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Ranges: TypeAlias = "tuple[tuple[int, int], ...]"
 
@@ -42,6 +42,19 @@ def normalise(ranges: Iterable[tuple[int, int]]) -> Ranges:
         else:
             merged.append((low, high))
     return tuple(merged)
+
+
+def aligned_blocks(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Cut a range into the fewest aligned blocks: where each begins, and its order.
+
+    A block of order k is 2^k numbers that begin at a multiple of 2^k.
+    """
+    while low <= high:
+        order = (high - low + 1).bit_length() - 1
+        if low:
+            order = min(order, (low & -low).bit_length() - 1)
+        yield low, order
+        low += 1 << order
 
 
 def union(left: Ranges, right: Ranges) -> Ranges:

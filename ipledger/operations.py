@@ -154,6 +154,7 @@ def allocate(
     labels: Mapping[str, str] | None = None,
     cluster: str | None = None,
     effective_at_ms: int | None = None,
+    prefix_length: int | None = None,
     command_id: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
@@ -173,6 +174,7 @@ def allocate(
         labels: free pairs to find the lease by.
         cluster: which cluster asks.
         effective_at_ms: since when it has been so, if that is earlier than now.
+        prefix_length: aligned blocks of this length instead of addresses.
         command_id: makes a repetition of this very command safe.
         actor: who asks, as claimed.
         reason: why.
@@ -193,6 +195,7 @@ def allocate(
         labels=check_labels(labels or {}),
         cluster=None if cluster is None else check_text(cluster, "cluster"),
         effective_at_ms=effective_at_ms,
+        prefix_length=prefix_length,
     )
     command: Command = first
     if len(interfaces) > 1:

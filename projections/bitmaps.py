@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from pyroaring import BitMap, BitMap64
+from pyroaring import BitMap64
 
 # The library keeps 2^16 numbers in one container. Work inside a block is constant in cost.
 BLOCK_SIZE = 1 << 16
@@ -277,6 +277,10 @@ class WideBitmap:
         """How many numbers are held; a chunk that is full has more than `len` can tell of."""
         return sum(map(len, self._chunks.values()))
 
+    def by_chunk(self) -> Iterator[tuple[int, NarrowBitmap]]:
+        """The chunks, each with the number that it begins at."""
+        return ((number << CHUNK_BITS, self._chunks[number]) for number in self._numbers)
+
     def chunks(self) -> list[tuple[int, bytes]]:
         """As `NarrowBitmap.chunks`."""
         return [(number, self._chunks[number].serialize()) for number in self._numbers]
@@ -312,6 +316,13 @@ class WideBitmap:
 Bitmap: TypeAlias = NarrowBitmap | WideBitmap
 
 
+class HasNext(Protocol):
+    """Any set of numbers that can be searched upwards."""
+
+    def next_set_bit(self, start: int) -> int:
+        """Return the lowest number held from `start` on, or raise a `ValueError`."""
+
+
 def bitmap_of(chunks: Sequence[tuple[int, bytes]]) -> Bitmap:
     """What `chunks` of either kind wrote."""
     if any(number for number, _ in chunks):
@@ -319,11 +330,11 @@ def bitmap_of(chunks: Sequence[tuple[int, bytes]]) -> Bitmap:
     return NarrowBitmap(BitMap64.deserialize(chunks[0][1]) if chunks else ())
 
 
-def next_held(bitmap: Bitmap | BitMap, start: int) -> int | None:
+def next_held(bitmap: HasNext, start: int) -> int | None:
     """Return the lowest number from `start` on that is held, or None."""
     try:
         return bitmap.next_set_bit(start)
-    except ValueError:
+    except (ValueError, OverflowError):  # a narrow bitmap holds nothing that is too large for it
         return None
 
 

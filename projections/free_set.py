@@ -15,6 +15,7 @@ are worked out from the open ranges and the taken bitmap and never change an ans
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,15 +23,8 @@ from pyroaring import BitMap
 
 from engine.addresses import BITS, Family, RangeSet
 from engine.ranges import size_between
-from projections.bitmaps import (
-    BLOCK_SIZE,
-    CHUNK_SIZE,
-    Bitmap,
-    NarrowBitmap,
-    WideBitmap,
-    bitmap_of,
-    next_held,
-)
+from projections.bitmaps import BLOCK_SIZE, CHUNK_SIZE, Bitmap, NarrowBitmap, bitmap_of, next_held
+from projections.wide_blocks import BlockBitmap, bits_of, widened
 
 # Taking a range costs by its bits. Anything larger is a matter for ranges, not for bitmaps.
 RANGE_SIZE_MAX = 1 << 20
@@ -63,6 +57,7 @@ class FreeSet:
         "_frontier",
         "_highs",
         "_holes",
+        "_journal",
         "_lows",
         "_open",
         "_roomy",
@@ -84,7 +79,9 @@ class FreeSet:
             closed: What must not be given out; it may reach beyond the pool.
         """
         self._first = subnet_first
-        self._taken: Bitmap = NarrowBitmap()
+        self._taken: Bitmap | BlockBitmap = NarrowBitmap()
+        # Where changes of what is free are told, once somebody has asked for a block.
+        self._journal: deque[int] | None = None
         self._taken_in_closed = self._taken_outside = self._free = self._frontier = 0
         self._effective = self._open = RangeSet(family)
         self._lay_out(effective, effective & closed)
@@ -95,9 +92,13 @@ class FreeSet:
 
     def take_chunks(self, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Take what `chunks` told, of a set of which nothing is taken."""
-        self._taken = bitmap_of(chunks)
+        self._take_all(bitmap_of(chunks))
+
+    def _take_all(self, taken: Bitmap | BlockBitmap) -> None:
+        self._taken = taken
         self._forget_holes()
-        self._taken_outside = len(self._taken)  # and so is all of it, until it is laid out
+        # All of it is outside until it is laid out. No address lies beyond the bound.
+        self._taken_outside = self._taken.range_cardinality(0, 1 << 128)
         effective, self._effective = self._effective, RangeSet(self._effective.family)
         self._open = self._effective
         self._free = 0
@@ -137,6 +138,8 @@ class FreeSet:
             return False
         if offset < self._frontier:
             self._holes.remove(offset)
+        if self._journal is not None:
+            self._journal.append(offset)
         self._free -= 1
         free = self._free_in[index] = self._free_in[index] - 1
         if not free:
@@ -156,6 +159,8 @@ class FreeSet:
             return
         if offset < self._frontier:
             self._holes.add_checked(offset)
+        if self._journal is not None:
+            self._journal.append(~offset)
         self._free += 1
         free = self._free_in[index]
         self._free_in[index] = free + 1
@@ -296,7 +301,7 @@ class FreeSet:
         # Up to the end of the block costs hardly more than this one offset, and is asked for next.
         range_end = self._highs[bisect_right(self._lows, offset) - 1] + 1
         end = min(range_end, (offset | BLOCK_SIZE - 1) + 1)
-        self._holes.add_missing(self._taken, offset, end)
+        self._holes.add_missing(bits_of(self._taken), offset, end)  # no wide block begins there
         self._frontier = end
         return offset
 
@@ -334,13 +339,13 @@ class FreeSet:
     def _make_room_for(self, offset: int) -> None:
         """Widen the bitmaps if they cannot hold an offset."""
         assert offset >= 0, "the address lies before the subnet"
-        if offset >= CHUNK_SIZE and isinstance(self._taken, NarrowBitmap):
-            self._taken = WideBitmap(self._taken)
+        if offset >= CHUNK_SIZE and isinstance(bits_of(self._taken), NarrowBitmap):
+            self._taken = widened(self._taken)
             self._forget_holes()
 
     def _forget_holes(self) -> None:
         """Begin anew to find holes, which are always of the same kind as what is taken."""
-        self._holes: Bitmap = type(self._taken)()
+        self._holes: Bitmap = type(bits_of(self._taken))()
         self._frontier = 0
 
     def _count_free(self, taken: int) -> None:

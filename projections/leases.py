@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
 from pyroaring import BitMap64
 
-from engine.addresses import Address, format_address
+from engine.addresses import Address, RangeSet, format_address, from_int
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import ConflictReported, LeaseGranted
 from engine.facts import Lease, Report
 from engine.lasting import ends_ms
 from projections.due import Due, Entry
+from projections.leased_blocks import BlockTable, last_of
 from projections.pages import (
     Paged,
     PagedBits,
@@ -74,6 +75,8 @@ class Leases:
         self._by_address: MutableMapping[Address, int] = {}
         # Most owners hold one lease; a tuple is made only for those that hold more.
         self._by_owner: MutableMapping[str, int | tuple[int, ...]] = {}
+        self._blocks = BlockTable[int]()
+        self._last_of_blocks = BlockTable[tuple[int, int]]()
         self._in_pool: dict[int, int] = {}
         self._ended: BitMap64 | PagedBits = BitMap64()
         self._due: dict[int, Due] = {}  # by pool
@@ -102,8 +105,10 @@ class Leases:
         return lease_id in self._ended
 
     def at(self, address: Address) -> Lease | None:
-        """The active lease that holds an address."""
+        """The active lease that holds an address, or the block that it lies in."""
         lease_id = self._by_address.get(address)
+        if lease_id is None and self._blocks.used:
+            lease_id = next(self._blocks.covering(address), None)
         return None if lease_id is None else Lease._make(self._by_id[lease_id])
 
     def of(self, owner: str, interface: str | None) -> Sequence[Lease]:
@@ -141,32 +146,77 @@ class Leases:
         """The conflict that was reported on an active lease."""
         return self._reports.get(lease_id)
 
-    def last_tenure(self, address: Address) -> tuple[int, int] | None:
-        """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
-        return self._last_tenure.get(address)
+    def last_tenure(
+        self, address: Address, prefix_length: int | None = None
+    ) -> tuple[int, int] | None:
+        """Of what nobody holds: when its last tenure ended in effect, and its lease.
+
+        Of a block it is the last one of any address in it.
+        """
+        bits = len(address) * 8
+        length = bits if prefix_length is None else prefix_length
+        found = [self._last_tenure.get(address)] if length == bits else self._tenures_in(
+            address, length
+        )  # fmt: skip
+        if self._last_of_blocks.used:
+            found += self._last_of_blocks.covering(address, length)
+        return max((tenure for tenure in found if tenure is not None), default=None)
+
+    def _tenures_in(self, address: Address, length: int) -> list[tuple[int, int] | None]:
+        """The last tenures of the addresses and of the smaller blocks in a block."""
+        first, last = int.from_bytes(address), last_of(address, length)
+        found: list[tuple[int, int] | None] = list(self._last_of_blocks.inside(address, length))
+        if last - first < len(self._last_tenure):
+            width = len(address)
+            values = range(first, last + 1)
+            return found + [self._last_tenure.get(Address(v.to_bytes(width))) for v in values]
+        return found + [
+            tenure for each, tenure in self._last_tenure.items()
+            if len(each) == len(address) and first <= int.from_bytes(each) <= last
+        ]  # fmt: skip
 
     def reported(self) -> Iterator[tuple[Lease, Report]]:
         """The active leases on which a conflict was reported, with the report."""
         return ((Lease._make(self._by_id[lease]), r) for lease, r in self._reports.items())
 
-    def within(self, pool_id: int, addresses: Iterable[Address]) -> Iterator[Lease]:
-        """The active leases of a pool that hold one of `addresses`."""
-        for address in addresses:
-            lease = self.at(address)
-            if lease is not None and lease.pool_id == pool_id:
-                yield lease
+    def within(
+        self, pool_id: int, taken: RangeSet, rests_to: Callable[[int], int | None]
+    ) -> Iterator[Lease]:
+        """The active leases of a pool on what of it is taken, by address.
+
+        `rests_to` tells of an address where what rests there ends, if anything does.
+        """
+        for first, last in taken:
+            value = first
+            while value <= last:
+                lease = self.at(from_int(value, taken.family))
+                if lease is None:
+                    end = rests_to(value)
+                    value = (value if end is None else end) + 1
+                    continue
+                if lease.pool_id == pool_id:
+                    yield lease
+                value = lease.last + 1
 
     def grant(
         self, position: int, ms: int, effective_at_ms: int | None, event: Fields, sealed: Fields
     ) -> None:
         """Fold a grant: the members of a `LeaseGranted` and of its sealed part."""
         lease = _granted(position, ms, effective_at_ms, event, sealed)
-        _, pool_id, address, _, owner, *_ = lease
-        if address in self._by_address:
+        _, pool_id, address, prefix_length, owner, *_ = lease
+        single = prefix_length == len(address) * 8
+        if address in self._by_address or (
+            self._blocks.used and any(self._blocks.covering(address))
+        ):  # fmt: skip
             text = format_address(address)
             raise ContradictoryEvent(f"{text} is leased twice", "", position)
         self._by_id[position] = lease
-        self._by_address[address] = position
+        if single:
+            self._by_address[address] = position
+            self._last_tenure.pop(address, None)
+        else:
+            self._blocks.put(address, prefix_length, position)
+            self._last_of_blocks.pop(address, prefix_length)
         present = self._by_owner.get(owner)
         if present is None:
             self._by_owner[owner] = position
@@ -175,7 +225,6 @@ class Leases:
         else:
             self._by_owner[owner] = (*present, position)
         self._in_pool[pool_id] = self._in_pool.get(pool_id, 0) + 1
-        self._last_tenure.pop(address, None)
         if lease[_EXPIRES_AT_MS] is not None:
             self._await_end(pool_id, position, lease[_EXPIRES_AT_MS])
 
@@ -207,18 +256,22 @@ class Leases:
     def _of_event(self, event: Fields) -> Fields:
         """The active lease that an event speaks of: its id, pool and address come first."""
         lease = self._by_id[event[0]]
-        if lease[1] != event[1] or lease[2] != event[2]:
+        if lease[1] != event[1] or lease[2] != event[2] or lease[3] != event[3]:
             raise ContradictoryEvent(f"lease {event[0]} is of another address or pool")
         return lease
 
     def end(self, event: Fields, ended_at_ms: int) -> int:
         """Fold an end, in effect at `ended_at_ms`; return how many leases its pool has left."""
-        lease_id, pool_id, address, _, owner, *_ = self._of_event(event)
+        lease_id, pool_id, address, prefix_length, owner, *_ = self._of_event(event)
         del self._by_id[lease_id]
-        del self._by_address[address]
         if self._reports:
             self._reports.pop(lease_id, None)
-        self._last_tenure[address] = (ended_at_ms, lease_id)
+        if prefix_length == len(address) * 8:
+            del self._by_address[address]
+            self._last_tenure[address] = (ended_at_ms, lease_id)
+        else:
+            self._blocks.pop(address, prefix_length)
+            self._last_of_blocks.put(address, prefix_length, (ended_at_ms, lease_id))
         present = self._by_owner[owner]
         if isinstance(present, int):
             del self._by_owner[owner]
@@ -245,6 +298,8 @@ class Leases:
             "by_id": keep_table(sink, "lease", self._by_id),
             "by_address": keep_table(sink, "address", self._by_address),
             "by_owner": keep_table(sink, "owner", self._by_owner),
+            "blocks": self._blocks.keep(sink, "block"),
+            "last_of_blocks": self._last_of_blocks.keep(sink, "last_of_block"),
             "last_tenure": keep_table(sink, "last_tenure", self._last_tenure),
             "ended": keep_table(sink, "ended", masks),
             "in_pool": tuple(self._in_pool.items()),
@@ -275,6 +330,8 @@ class Leases:
         self._by_address = dict(self._by_address)
         self._by_owner = dict(self._by_owner)
         self._last_tenure = dict(self._last_tenure)
+        self._blocks.read_all()
+        self._last_of_blocks.read_all()
         assert isinstance(self._ended, PagedBits), "all tables are kept alike"
         self._ended = BitMap64(self._ended)
         for due in self._due.values():
@@ -295,6 +352,8 @@ class Leases:
         leases._by_id = Paged(source, "lease", *told["by_id"])
         leases._by_address = Paged(source, "address", *told["by_address"])
         leases._by_owner = Paged(source, "owner", *told["by_owner"])
+        leases._blocks = BlockTable.kept(source, "block", told["blocks"])
+        leases._last_of_blocks = BlockTable.kept(source, "last_of_block", told["last_of_blocks"])
         leases._last_tenure = Paged(source, "last_tenure", *told["last_tenure"])
         leases._ended = PagedBits(Paged(source, "ended", *told["ended"]))
         leases._in_pool = dict(told["in_pool"])

@@ -2,88 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import inf
 from typing import Any
 
-from engine.addresses import BITS, Address, Family, RangeSet, family_of, format_address
+from engine.addresses import Address, Family, RangeSet, family_of, format_address
 from engine.decide_config import pool_event
 from engine.entry import Record
 from engine.errors import ContradictoryEvent
 from engine.events import PoolCreated, PoolDeleted, PoolUpdated
 from engine.facts import Counts, Pool
 from engine.model import PoolSpec
+from projections.block_set import BlockSet
 from projections.cooling import Cooling, Resting
-from projections.free_set import FreeSet
 from projections.pages import PageSink, PageSource
+from projections.pool_entry import PoolEntry
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 from projections.unpack import unpack_pool
 
 SCHEMA_VERSION = 2
-
-
-class _Entry:
-    """A pool with its free set and its resting addresses.
-
-    ``seen`` is the state of the reservations and quarantines that the free set was laid out for,
-    ``ready_ms`` a time before which nothing in it has rested. A pool that was kept is `asleep`
-    until one of its addresses is asked for.
-    """
-
-    __slots__ = ("_cooling", "_free", "_wake", "bits", "pool", "ready_ms", "seen")
-
-    def __init__(
-        self,
-        pool: Pool,
-        free: FreeSet | None,
-        seen: tuple[int, int],
-        wake: Callable[[Pool], tuple[FreeSet, Cooling]] | None = None,
-    ) -> None:
-        self.pool = pool
-        self.bits = BITS[pool.spec.family]
-        self.seen = seen
-        self.ready_ms: float = 0
-        self._free = free
-        self._cooling = Cooling() if wake is None else None
-        self._wake = wake
-
-    @property
-    def asleep(self) -> bool:
-        """Whether its addresses are as they were kept, and were not looked at."""
-        return self._free is None
-
-    @property
-    def free(self) -> FreeSet:
-        """What may be given out."""
-        if self._free is None:
-            self._awake()
-            assert self._free is not None, "it is awake"
-        return self._free
-
-    @property
-    def cooling(self) -> Cooling:
-        """What rests."""
-        if self._cooling is None:
-            self._awake()
-            assert self._cooling is not None, "it is awake"
-        return self._cooling
-
-    def _awake(self) -> None:
-        assert self._wake is not None, "a pool that was not kept never sleeps"
-        self._free, self._cooling = self._wake(self.pool)
-
-    def rest(self, resting: Resting) -> None:
-        """Let an address rest."""
-        self.cooling.add(resting)
-        self.ready_ms = min(self.ready_ms, resting.ready_ms)
-
-    def take_rested(self, now_ms: int) -> None:
-        """Return what has rested by `now_ms` to the free ones."""
-        for value in self.cooling.take_rested(now_ms):
-            self.free.give_back(value)
-        first = self.cooling.first()
-        self.ready_ms = inf if first is None else first.ready_ms
 
 
 class Pools:
@@ -96,8 +34,8 @@ class Pools:
         # Rest belongs to the address and not to the pool: what rests outside of every pool, with
         # its family, goes to the pool that takes it in.
         self._homeless: dict[tuple[Family, int], Resting] = {}
-        self._by_name: dict[str, _Entry] = {}
-        self._by_id: dict[int, _Entry] = {}
+        self._by_name: dict[str, PoolEntry] = {}
+        self._by_id: dict[int, PoolEntry] = {}
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -116,7 +54,7 @@ class Pools:
         entry = self._by_id.get(pool_id)
         return None if entry is None else entry.pool
 
-    def free(self, pool_id: int) -> FreeSet:
+    def free(self, pool_id: int) -> BlockSet:
         """The free set of a pool, brought up to date with reservations and quarantines."""
         entry = self._by_id[pool_id]
         family = entry.pool.spec.family
@@ -133,7 +71,7 @@ class Pools:
         reserved = self._reservations.closed(family)
         return reserved | quarantined if quarantined else reserved
 
-    def _lay_out(self, entry: _Entry) -> None:
+    def _lay_out(self, entry: PoolEntry) -> None:
         family = entry.pool.spec.family
         entry.free.reshape(entry.pool.effective, self._closed(family))
         entry.seen = self._changes(family)
@@ -142,7 +80,7 @@ class Pools:
         """The buckets of a pool: each address is in the first that applies."""
         counts = self.free(pool_id).counts
         entry = self._by_id[pool_id]
-        cooling = len(entry.cooling)
+        cooling = entry.cooling.size
         aside = entry.pool.effective & self._quarantines.closed(entry.pool.spec.family)
         aside_taken = entry.free.taken_within(aside)
         aside_cooling = entry.cooling.within(aside)
@@ -157,15 +95,37 @@ class Pools:
 
     def resting(self, pool_id: int, value: int) -> int | None:
         """Until when an address rests, or None if it does not."""
-        return self._by_id[pool_id].cooling.ready_ms(value)
+        resting = self._by_id[pool_id].cooling.at(value)
+        return None if resting is None else resting.ready_ms
+
+    def resting_block(self, pool_id: int, value: int) -> Resting | None:
+        """What rests at an address: that, or the block that it lies in."""
+        return self._by_id[pool_id].cooling.at(value)
 
     def rested(self, pool_id: int, now_ms: int) -> Iterator[tuple[int, int]]:
         """What has rested by `now_ms` and may be given out, longest idle first, with its time."""
+        for low, high, ready_ms in self.rested_ranges(pool_id, now_ms):
+            for value in range(low, high + 1):
+                yield value, ready_ms
+
+    def rested_ranges(self, pool_id: int, now_ms: int) -> Iterator[tuple[int, int, int]]:
+        """As `rested`, in ranges: an address is one, of a block there may be several."""
         entry = self._by_id[pool_id]
-        closed = self._closed(entry.pool.spec.family)
+        opened = entry.pool.effective - self._closed(entry.pool.spec.family)
         for resting in entry.cooling.until(now_ms):
-            if resting.value in entry.pool.effective and resting.value not in closed:
-                yield resting.value, resting.ready_ms
+            for part in resting.split(opened)[0]:
+                yield part.value, part.last, part.ready_ms
+
+    def free_blocks(self, pool_id: int, prefix_length: int) -> Iterator[tuple[int, int]]:
+        """The maximal free blocks of at least a size, by their prefix lengths: best fit first."""
+        bits = self._by_id[pool_id].bits
+        for first, order in self.free(pool_id).blocks(bits - prefix_length):
+            yield first, bits - order
+
+    def free_lengths(self, pool_id: int) -> dict[int, int]:
+        """How many maximal free blocks there are, by prefix length; the smallest blocks first."""
+        bits = self._by_id[pool_id].bits
+        return {bits - order: n for order, n in self.free(pool_id).histogram().items()}
 
     def advance(self, now_ms: int) -> None:
         """Return what has rested by `now_ms` to the free ones."""
@@ -180,18 +140,26 @@ class Pools:
         for key in [key for key, each in self._homeless.items() if each.ready_ms <= now_ms]:
             del self._homeless[key]
 
-    def _settle(self, entry: _Entry) -> None:
+    def _settle(self, entry: PoolEntry) -> None:
         """After the pool's addresses changed: what rests in it is what rests of them."""
         pool = entry.pool
         family = pool.spec.family
         for resting in entry.cooling.all():
-            if resting.value not in pool.effective:
-                entry.cooling.remove(resting.value)
-                entry.free.give_back(resting.value)
-                self._homeless[family, resting.value] = resting
-        for key in [k for k in self._homeless if k[0] == family and k[1] in pool.effective]:
-            entry.free.take(key[1])
-            entry.rest(self._homeless.pop(key))
+            here, gone = resting.split(pool.effective)
+            if gone:
+                entry.cooling.remove(resting)
+                for part in here:
+                    entry.rest(part)
+                for part in gone:
+                    entry.give_back(part.value, part.order)
+                    self._homeless[family, part.value] = part
+        for key in [key for key in self._homeless if key[0] == family]:
+            here, left = self._homeless.pop(key).split(pool.effective)
+            for part in left:
+                self._homeless[family, part.value] = part
+            for part in here:
+                entry.take(part.value, part.order)
+                entry.rest(part)
         if entry.cooling:
             self._resting.add(pool.pool_id)
 
@@ -202,8 +170,8 @@ class Pools:
         spec = _checked(event.name, unpack_pool(event, record.sealed.labels))
         pool = Pool(record.position, event.name, spec, spec.effective())
         closed = self._closed(spec.family)
-        free = FreeSet(spec.subnet.first, spec.family, pool.effective, closed)
-        entry = _Entry(pool, free, self._changes(spec.family))
+        free = BlockSet(spec.subnet.first, spec.family, pool.effective, closed)
+        entry = PoolEntry(pool, free, self._changes(spec.family))
         self._by_name[pool.name] = self._by_id[pool.pool_id] = entry
         self._settle(entry)
 
@@ -247,25 +215,28 @@ class Pools:
         self._take_with_care(entry, Address(address), prefix_length, supersedes)
 
     def _take_with_care(
-        self, entry: _Entry, address: Address, prefix_length: int, supersedes: int | None
+        self, entry: PoolEntry, address: Address, prefix_length: int, supersedes: int | None
     ) -> None:
         """Take what may not be free: a reservation's owner gets its own address, for one."""
-        pool, text, value = entry.pool, format_address(address), int.from_bytes(address)
+        pool, value = entry.pool, int.from_bytes(address)
+        order = entry.bits - prefix_length
+        text = format_address(address) + (f"/{prefix_length}" if order else "")
         # The same number is an address in either family, so the family is asked first.
-        if family_of(address) != pool.spec.family or value not in pool.effective:
+        if family_of(address) != pool.spec.family:
             raise ContradictoryEvent(f"{text} is not of pool {pool.name}")
-        if prefix_length != entry.bits:
-            message = f"{text}/{prefix_length} is a block; format level 1 grants none"
-            raise ContradictoryEvent(message)
-        rests_from = entry.cooling.lease_id(value)
-        if rests_from is not None and rests_from != supersedes:
+        wanted = RangeSet(pool.spec.family, [(value, value + (1 << order) - 1)])
+        if not pool.effective.contains_set(wanted):
+            raise ContradictoryEvent(f"{text} is not of pool {pool.name}")
+        resting = entry.cooling.at(value)
+        may_rest = resting is not None and (resting.value, resting.order) == (value, order)
+        if resting is not None and not (may_rest and resting.lease_id == supersedes):
             raise ContradictoryEvent(f"{text} is granted while it rests")
-        if value in self._quarantines.closed(pool.spec.family):
+        if wanted.overlaps(self._quarantines.closed(pool.spec.family)):
             raise ContradictoryEvent(f"{text} is granted while it is quarantined")
-        if rests_from is not None:
-            entry.cooling.remove(value)  # and it is still marked as taken
+        if resting is not None:
+            entry.cooling.remove(resting)  # and it is still marked as taken
         else:
-            entry.free.take(value)
+            entry.take(value, order)
 
     def give_back(
         self, event: tuple[Any, ...], leases_left: int, ended_at_ms: int, now_ms: int
@@ -274,19 +245,21 @@ class Pools:
 
         `event` has the members of a `LeaseEnded`. A terminating pool goes with its last lease.
         """
-        lease_id, pool_id, address, *_ = event
+        lease_id, pool_id, address, prefix_length, *_ = event
         entry = self._by_id[pool_id]
-        value = int.from_bytes(address)
+        value, order = int.from_bytes(address), entry.bits - prefix_length
         ready_ms = ended_at_ms + entry.pool.spec.cooldown_s * 1_000
         if ready_ms > now_ms:
-            entry.rest(Resting(ready_ms, value, lease_id))  # and stays taken meanwhile
+            entry.rest(Resting(ready_ms, value, lease_id, order))  # and stays taken meanwhile
             self._resting.add(pool_id)
+        elif order:
+            entry.free.give_back_block(value, order)
         else:
             entry.free.give_back(value)
         if entry.pool.terminating:
             self._forget_if_gone(entry, leases_left)
 
-    def _forget_if_gone(self, entry: _Entry, leases: int) -> None:
+    def _forget_if_gone(self, entry: PoolEntry, leases: int) -> None:
         if entry.pool.terminating and leases == 0:
             del self._by_name[entry.pool.name], self._by_id[entry.pool.pool_id]
             self._resting.discard(entry.pool.pool_id)
@@ -302,8 +275,8 @@ class Pools:
             pool = entry.pool
             if not entry.asleep:
                 free = self.free(pool_id)  # laid out for what is reserved now
-                resting = tuple(map(_packed, entry.cooling.all()))
-                sink.put("pool", pool_id, (free.chunks(), resting))
+                resting = tuple(each.packed() for each in entry.cooling.all())
+                sink.put("pool", pool_id, (free.kept(), resting))
             ready_ms = None if entry.ready_ms == inf else entry.ready_ms
             event = tuple(pool_event(pool.name, pool.spec))
             rows.append((pool_id, pool.terminating, ready_ms, event, pool.spec.labels))
@@ -311,7 +284,7 @@ class Pools:
             "pools": tuple(rows),
             "resting": tuple(self._resting),
             "homeless": tuple(
-                (family, *_packed(each)) for (family, _), each in self._homeless.items()
+                (family, *each.packed()) for (family, _), each in self._homeless.items()
             ),
         }
 
@@ -331,36 +304,27 @@ class Pools:
         """Show the pools that `keep` wrote."""
         pools = cls(reservations, quarantines)
 
-        def wake(pool: Pool) -> tuple[FreeSet, Cooling]:
-            chunks, resting = source.read("pool", pool.pool_id)
+        def wake(pool: Pool) -> tuple[BlockSet, Cooling]:
+            taken, resting = source.read("pool", pool.pool_id)
             spec = pool.spec
             closed = pools._closed(spec.family)
             subnet_first = spec.subnet.first
-            free = FreeSet(subnet_first, spec.family, pool.effective, closed)
-            free.take_chunks(chunks)
-            return free, Cooling.of(_unpacked(*each) for each in resting)
+            free = BlockSet(subnet_first, spec.family, pool.effective, closed)
+            free.take_kept(taken)
+            return free, Cooling.of(Resting.unpacked(*each) for each in resting)
 
         for pool_id, terminating, ready_ms, fields, labels in told["pools"]:
             event = PoolCreated(*fields)
             spec = unpack_pool(event, labels)
             pool = Pool(pool_id, event.name, spec, spec.effective(), terminating)
-            entry = _Entry(pool, None, pools._changes(spec.family), wake)
+            entry = PoolEntry(pool, None, pools._changes(spec.family), wake)
             entry.ready_ms = inf if ready_ms is None else ready_ms
             pools._by_name[pool.name] = pools._by_id[pool_id] = entry
         pools._resting = set(told["resting"])
         for family, *packed in told["homeless"]:
-            each = _unpacked(*packed)
+            each = Resting.unpacked(*packed)
             pools._homeless[family, each.value] = each
         return pools
-
-
-def _packed(resting: Resting) -> tuple[int, bytes, int]:
-    """What rests as a page can hold it: msgpack's numbers end at 64 bits."""
-    return resting.ready_ms, resting.value.to_bytes(16), resting.lease_id
-
-
-def _unpacked(ready_ms: int, value: bytes, lease_id: int) -> Resting:
-    return Resting(ready_ms, int.from_bytes(value), lease_id)
 
 
 def _checked(name: str, spec: PoolSpec) -> PoolSpec:

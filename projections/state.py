@@ -5,15 +5,15 @@ One small handler for each type of event, in one table. `LedgerState` satisfies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from engine import events as ev
-from engine.addresses import Address, Family, RangeSet, from_int
+from engine.addresses import Address, Family, RangeSet
 from engine.bulk import ENDED, GRANTED, HEADER_MEMBERS, RENEWED, Row
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
-from engine.facts import Counts, Lease, Pool, Quarantine, Report, Reservation
+from engine.facts import BLOCKS_LEVEL, Counts, Lease, Pool, Quarantine, Report, Reservation
 from engine.stream import RESTORE_HINT
 from projections.commands import CommandWindow
 from projections.definitions import DEFINITIONS
@@ -138,8 +138,12 @@ class LedgerState:
     def leases_within(self, pool_id: int, ranges: RangeSet) -> Iterable[Lease]:
         """The active leases of a pool whose addresses lie in `ranges`, by address."""
         taken = RangeSet(ranges.family, self.pool_table.free(pool_id).canonical()) & ranges
-        values = (value for first, last in taken for value in range(first, last + 1))
-        return self.lease_table.within(pool_id, (from_int(v, ranges.family) for v in values))
+
+        def rests_to(value: int) -> int | None:
+            resting = self.pool_table.resting_block(pool_id, value)
+            return None if resting is None else resting.last
+
+        return self.lease_table.within(pool_id, taken, rests_to)
 
     def counts(self, pool_id: int) -> Counts:
         """The buckets of a pool."""
@@ -156,6 +160,22 @@ class LedgerState:
     def nth_free(self, pool_id: int, n: int) -> int | None:
         """The free address with exactly `n` free ones below it."""
         return self.pool_table.free(pool_id).nth(n)
+
+    def taken_in(self, pool_id: int, first: int, last: int) -> int:
+        """How many addresses of a range are leased or rest."""
+        return self.pool_table.free(pool_id).taken_in(first, last)
+
+    def free_blocks(self, pool_id: int, prefix_length: int) -> Iterator[tuple[int, int]]:
+        """The maximal free blocks that have room for one of a length, the best fit first."""
+        return self.pool_table.free_blocks(pool_id, prefix_length)
+
+    def free_lengths(self, pool_id: int) -> dict[int, int]:
+        """How many maximal free blocks of each prefix length a pool has."""
+        return self.pool_table.free_lengths(pool_id)
+
+    def rested_ranges(self, pool_id: int, now_ms: int) -> Iterable[tuple[int, int, int]]:
+        """As `rested`, in ranges: first, last, and the time that they had."""
+        return self.pool_table.rested_ranges(pool_id, now_ms)
 
     def keep(self, sink: PageSink) -> dict[str, Any]:
         """Write what is large in pages; return what is small, to be kept beside them."""
@@ -222,9 +242,11 @@ class LedgerState:
         """The conflict that was reported on an active lease."""
         return self.lease_table.report_on(lease_id)
 
-    def last_tenure(self, address: Address) -> tuple[int, int] | None:
-        """Of an address that nobody holds: when its last tenure ended in effect, and its lease."""
-        return self.lease_table.last_tenure(address)
+    def last_tenure(
+        self, address: Address, prefix_length: int | None = None
+    ) -> tuple[int, int] | None:
+        """Of what nobody holds: when its last tenure ended in effect, and its lease."""
+        return self.lease_table.last_tenure(address, prefix_length)
 
     def overdue_in(self, pool_id: int, now_ms: int) -> Iterable[Lease]:
         """The active leases of a pool that are past their time, the longest overdue first."""
@@ -259,6 +281,8 @@ def _pool_deleted(state: LedgerState, _record: Record, event: ev.PoolDeleted) ->
 
 def _lease_granted(state: LedgerState, record: Record, event: ev.LeaseGranted) -> None:
     effective_at_ms = record.header.effective_at_ms
+    if event.prefix_length != 8 * len(event.address) and state.level < BLOCKS_LEVEL:
+        raise ContradictoryEvent(f"a block is granted at format level {state.level}")
     state.lease_table.grant(record.position, record.ms, effective_at_ms, event, record.sealed)
     state.pool_table.take(event)
 

@@ -36,6 +36,7 @@ class Asked(TypedDict):
     labels: tuple[str, ...]
     cluster: str | None
     effective_at: str | None
+    prefix_length: int | None
 
 
 class Chosen(TypedDict):
@@ -112,6 +113,7 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
         "ipledger allocate --pool web --owner c1/default/web-0",
         "ipledger allocate --pool web,spare --owner c1/default/web-1 --ttl 1h",
         "ipledger allocate --pool web --pool web-v6 --owner c1/default/web-2",
+        "ipledger allocate --pool web --owner c1/node-7 --prefix-length 28",
         "ipledger allocate -f deployment.yaml",
     )
 )
@@ -139,6 +141,9 @@ def _all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
 )
 @click.option(
     "--count", type=int, metavar="N", help="Bring the owner to N addresses from each --pool [1]."
+)
+@click.option(
+    "--prefix-length", type=int, metavar="L", help="An aligned block of this length, such as 28."
 )
 @click.option(
     "--ttl", metavar="TIME", help="How long the lease lasts, such as 1h [the pool's lease time]."
@@ -188,7 +193,7 @@ def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Aske
         answer = ledger.allocate(
             asked["pools"], asked["owner"], interface=interface, uid=asked["uid"],
             addresses=asked["addresses"], count=1 if asked["count"] is None else asked["count"],
-            **options_given, **settings.claims(),
+            prefix_length=asked["prefix_length"], **options_given, **settings.claims(),
         )  # fmt: skip
         views = lease_views(ledger, _all_leases(ledger, answer))
     emit(settings.output, {"leases": views}, lease_table(views), ["leases"])

@@ -33,7 +33,7 @@ VERBS = {
     "embedded": "ipledger.cli.admin:embedded",
     "export": "ipledger.cli.export:export",
     "follow": "ipledger.cli.follow:follow",
-    "free": "ipledger.cli.views:free",
+    "free": "ipledger.cli.free:free",
     "get": "ipledger.cli.views:get",
     "history": "ipledger.cli.history:history",
     "import": "ipledger.cli.importing:import_",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
-from engine.errors import InvalidInput, Refusal, Refused
+from engine.errors import Refusal, Refused
 from ipledger.cli.complete import complete_kind, complete_name, complete_pool
 from ipledger.cli.kinds import find_object
 from ipledger.cli.leases import lease_table, lease_views, read_labels
 from ipledger.cli.settings import Settings, verb
-from ipledger.cli.show import emit, few, plain, table
+from ipledger.cli.show import emit, few, table
 
 if TYPE_CHECKING:
     from ipledger.ledger import Ledger
@@ -205,30 +204,3 @@ _TABLES: dict[str, Callable[[Items], str]] = {
     "quarantines": _quarantine_table,
     "spaces": space_table,
 }
-
-
-@verb(examples=("ipledger free web", "ipledger free web --limit 1 -o json"))
-@click.argument("pool", shell_complete=complete_pool)
-@click.option("--limit", type=int, default=20, metavar="N", help="At most N ranges [20].")
-def free(settings: Settings, pool: str, limit: int) -> None:
-    """List the free ranges of a pool, lowest first."""
-    from ipledger.views import free_range_view
-
-    if not 1 <= limit <= RANGES_MAX:
-        message = f"--limit {limit} is not a number of ranges"
-        raise InvalidInput(message, f"from 1 to {RANGES_MAX}")
-    with settings.open() as ledger:
-        must_exist(ledger)
-        ledger.state.advance(ledger.writer.server_now_ms())
-        found = ledger.state.pool(pool)
-        if found is None:
-            raise not_found("pool", pool)
-        free_set = ledger.state.pool_table.free(found.pool_id)
-        ranges = list(islice(free_set.free_ranges(limit=limit + 1), limit + 1))
-        items = [free_range_view(first, last, found) for first, last in ranges[:limit]]
-        total = ledger.state.counts(found.pool_id).free
-    data = {"items": items, "pool": pool, "free": total, "truncated": len(ranges) > limit}
-    rows = [(i["first"], i["last"], i["size"]) for i in items]
-    human = table(["first", "last", "addresses"], rows)
-    more = f"\n… more than {limit} ranges; see --limit" if len(ranges) > limit else ""
-    emit(settings.output, data, f"{human}\n{total} free in pool {plain(pool)}{more}")

@@ -5,7 +5,7 @@ This is the only part of the audit that knows `projections`: what is compared, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from engine import ranges as arithmetic
 from engine.entry import Record
@@ -79,11 +79,11 @@ def _leases(state: LedgerState, world: World) -> tuple[object, object]:
     for lease in state.leases():
         held = world.lease(lease.lease_id)
         number += 1
-        theirs = (lease.pool_id, lease.address, lease.owner, lease.interface, lease.uid,
-                  lease.labels, lease.effective_at_ms, lease.expires_at_ms)  # fmt: skip
+        theirs = (lease.pool_id, lease.address, lease.prefix_length, lease.owner, lease.interface,
+                  lease.uid, lease.labels, lease.effective_at_ms, lease.expires_at_ms)  # fmt: skip
         ours = None if held is None else (
-            held.pool_id, held.address, held.owner or "", held.interface, held.uid,
-            held.labels, held.began_ms, held.expires_ms,
+            held.pool_id, held.address, held.prefix_length, held.owner or "", held.interface,
+            held.uid, held.labels, held.began_ms, held.expires_ms,
         )  # fmt: skip
         if theirs != ours:
             return theirs, ours
@@ -135,10 +135,11 @@ def _count_leased(world: World) -> tuple[dict[int, int], dict[int, int]]:
     held: dict[int, int] = {}
     kept: dict[int, int] = {}
     for lease in world.leases():
-        pool_id, width = lease.pool_id, len(lease.address)
-        held[pool_id] = held.get(pool_id, 0) + 1
-        if arithmetic.index_of(world.reserved(width), int.from_bytes(lease.address)) >= 0:
-            kept[pool_id] = kept.get(pool_id, 0) + 1
+        pool_id, width, whole = lease.pool_id, len(lease.address), lease.range
+        held[pool_id] = held.get(pool_id, 0) + whole[1] - whole[0] + 1
+        shared = arithmetic.size_between(world.reserved(width), *whole)
+        if shared:
+            kept[pool_id] = kept.get(pool_id, 0) + shared
     return held, kept
 
 
@@ -146,12 +147,22 @@ def _count_cooling(world: World) -> tuple[dict[int, int], dict[int, int]]:
     """By pool: the addresses that rest and are not set aside, and those of them reserved."""
     resting: dict[int, int] = {}
     kept: dict[int, int] = {}
-    for address, until_ms in world.rests_until_ms.items():
-        value, width = int.from_bytes(address), len(address)
-        pool_id = world.given_out[width].at(value)
-        if until_ms <= world.ms or pool_id is None or world.aside[width].at(value) is not None:
+    for low, high, until_ms, width in _all_resting(world):
+        if until_ms <= world.ms:
             continue
-        resting[pool_id] = resting.get(pool_id, 0) + 1
-        if arithmetic.index_of(world.reserved(width), value) >= 0:
-            kept[pool_id] = kept.get(pool_id, 0) + 1
+        for first, last, pool_id in world.given_out[width].within(low, high):
+            aside = [(start, end) for start, end, _ in world.aside[width].within(first, last)]
+            for start, end in arithmetic.difference(((first, last),), tuple(aside)):
+                resting[pool_id] = resting.get(pool_id, 0) + end - start + 1
+                shared = arithmetic.size_between(world.reserved(width), start, end)
+                if shared:
+                    kept[pool_id] = kept.get(pool_id, 0) + shared
     return resting, kept
+
+
+def _all_resting(world: World) -> Iterator[tuple[int, int, int, int]]:
+    """Everything that rests: first, last, until when, and of which family."""
+    for address, until_ms in world.rests_until_ms.items():
+        value = int.from_bytes(address)
+        yield value, value, until_ms, len(address)
+    yield from world.blocks.all_resting()

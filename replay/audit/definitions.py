@@ -103,8 +103,11 @@ def _enter(world: World, record: Record, pool: Pool) -> None:
 def _in_use(world: World, record: Record, present: Pool, pool: Pool) -> None:
     for low, high in arithmetic.difference(present.effective, pool.effective):
         value = present.held.first_in(low, high)
-        if value is not None:
-            lease_id = world.holders[value.to_bytes(pool.width)]
+        lease_id = None if value is None else world.holders[value.to_bytes(pool.width)]
+        for first, _, whose in world.blocks.held[pool.width].within(low, high)[:1]:
+            if value is None or first < value:
+                value, lease_id = first, whose
+        if value is not None and lease_id is not None:
             says = (
                 f"pool {pool.event.name} loses {number_text(value, pool.width)}, "
                 f"which lease {lease_id} holds (V20)"

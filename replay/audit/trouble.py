@@ -121,8 +121,7 @@ def _follows_from_lease(
         return
     ((at, lease, report),) = found
     del world.commit.must_be_aside[at]
-    value = int.from_bytes(lease.address)
-    if ips != ((value, value),) or event.for_s != report.for_s:
+    if ips != (lease.range,) or event.for_s != report.for_s:
         says = f"not what was reported on lease {lease.lease_id} is quarantined, or not for so long"
         world.breach("set-aside", record.position, says, report.position, at)
 
@@ -130,6 +129,8 @@ def _follows_from_lease(
 def _first_held(world: World, ips: Ranges, width: int) -> tuple[int, int] | None:
     """A lease that holds one of some addresses, and which; asked of the pools that have any."""
     for low, high in ips:
+        for block_first, _, lease_id in world.blocks.held[width].within(low, high):
+            return lease_id, block_first
         for first, last, pool_id in world.given_out[width].within(low, high):
             value = world.pools[pool_id].held.first_in(first, last)
             if value is not None:

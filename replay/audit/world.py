@@ -16,6 +16,7 @@ from engine import ranges as arithmetic
 from engine.addresses import Address, format_address
 from engine.events import PoolCreated
 from engine.ranges import Ranges
+from replay.audit.block_books import BlockBooks
 from replay.audit.findings import Findings
 from replay.audit.intervals import Intervals
 
@@ -158,6 +159,11 @@ class Lease(NamedTuple):
     expires_ms: int | None
     position: int
 
+    @property
+    def range(self) -> tuple[int, int]:
+        """Its lowest and its highest address."""
+        return block(self.address, self.prefix_length)
+
 
 class Report(NamedTuple):
     """A conflict that was reported on a lease, and for how long its address is set aside."""
@@ -182,6 +188,7 @@ class LastTenure(NamedTuple):
     lease_id: int
     owner: str | None
     interface: str
+    prefix_length: int
 
 
 class InCommit:
@@ -223,6 +230,7 @@ class World:
         self.ended = BitMap64()
         # Who held an address last, and until when in effect.
         self.last_tenure: dict[bytes, LastTenure] = {}
+        self.blocks = BlockBooks()
         self.rests_until_ms: dict[bytes, int] = {}
         self._rests_pruned = _PRUNE_LEAST
         self.reports: dict[int, Report] = {}

@@ -144,6 +144,7 @@ class FreeSetMachine(RuleBasedStateMachine):
     """A pool is changed, filled and emptied in any order, and asked in between."""
 
     places: ClassVar[tuple[Place, ...]] = ()
+    set_type: ClassVar[type[FreeSet]] = FreeSet
     model_type: ClassVar[type[Model]] = Model
     range_lengths: ClassVar[st.SearchStrategy[int]] = st.integers(1, 40)
 
@@ -188,7 +189,7 @@ class FreeSetMachine(RuleBasedStateMachine):
         self.last = self.place.first + max(self.place.centres) + SMALL_SIZE - 1
         self.model = self.model_type()
         effective, closed = self.shape(data)
-        self.free_set = FreeSet(self.place.first, self.place.family, effective, closed)
+        self.free_set = self.set_type(self.place.first, self.place.family, effective, closed)
 
     @rule(data=st.data())
     def reshape(self, data: st.DataObject) -> None:
