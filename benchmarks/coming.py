@@ -1,8 +1,9 @@
 """How fast leases are taken over from a Kea file, a Spiderpool dump and an export.
 
-Each is imported into an empty space as the command does it: read, planned, written in commits of
-a thousand. Beside it stand the very same entries, written without any check. In the end what came
-from Kea and from Spiderpool is exported, imported into an empty space, and has the same digest.
+The dump is JSON, the export JSON lines. Each is imported into an empty space as the command does
+it: read, planned, written in commits of a thousand. Beside it stand the very same entries, written
+without any check. In the end what came from Kea and from Spiderpool is exported, imported into an
+empty space, and has the same digest.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def measure(options: Options, bench: Bench) -> Report:
     kea = kea_file(leases, int(time.time()))
     dump = spiderpool_dump(leases)
     ceiling = "the same entries, written without any check"
-    turns = {"a Kea file": _Turn(bench, "kea"), "a Spiderpool dump in JSON": _Turn(bench, "spider")}
+    turns = {"a Kea file": _Turn(bench, "kea"), "a Spiderpool dump": _Turn(bench, "spider")}
     for (name, turn), text in zip(turns.items(), (kea, dump), strict=True):
         turn.take(text)
         if not report.figures:
@@ -155,13 +156,13 @@ def measure(options: Options, bench: Bench) -> Report:
     copy = _Turn(bench, "copy")
     copy.take(exported)
     assert content_digest(copy.ledger.state) == digest, "the same content"
-    _tell(report, f"an export of both (content {digest[:12]})", copy, ceiling)
+    _tell(report, "an export of both", copy, ceiling, note=f"the same content: {digest[:12]}…")
     return report
 
 
-def _tell(report: Report, name: str, turn: _Turn, ceiling: str) -> None:
+def _tell(report: Report, name: str, turn: _Turn, ceiling: str, note: str = "") -> None:
     report.add(
-        Figure(f"{name}, imported", turn.whole(), ceiling),
+        Figure(f"{name}, imported", turn.whole(), ceiling, note=note),
         Figure(f"{name}: read", turn.read),
         Figure(f"{name}: held against what is", turn.planned),
         Figure(f"{name}: decided and written", turn.written, ceiling),

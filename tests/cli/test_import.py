@@ -125,10 +125,15 @@ def test_kea_and_its_declined_addresses(web: Cli, file: Callable[[str, str], str
     assert (again["held"], again["quarantined"], again["position"]) == (1, [], data["position"])
     kea6 = file("leases6.csv",
                 "address,duid,valid_lifetime,expire,lease_type,iaid,prefix_len,hostname\n"
-                f"fd00::5,00:01,7200,{end},0,1,128,\n")  # fmt: skip
-    assert web.json("import", kea6).data["imported"] == 1
-    (lease,) = web.json("get", "leases").items[1:]
-    assert (lease["owner"], lease["interface"]) == ("duid/00:01", "na-1")
+                f"fd00::5,00:01,7200,{end},0,1,128,\n"
+                f"fd00::100:0,00:01,7200,{end},2,7,112,\n")  # fmt: skip
+    assert web.json("import", kea6).data["imported"] == 2
+    assert web.json("import", kea6).data["held"] == 2
+    address, prefix = web.json("get", "leases").items[1:]
+    assert (address["owner"], address["interface"]) == ("duid/00:01", "na-1")
+    assert (prefix["owner"], prefix["interface"]) == ("duid/00:01", "pd-7")
+    assert (prefix["address"], prefix["prefix_length"]) == ("fd00::100:0", 112)
+    assert "No breach" in web.ok("audit")
 
 
 def test_an_export_into_an_empty_space_has_the_same_content(
