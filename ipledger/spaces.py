@@ -76,10 +76,9 @@ def _space_view(stream: Stream, name: str, settings: Settings) -> dict[str, Any]
         return space_view(name, None, None, None, None, error.message)
     if not isinstance(event, SpaceCreated):
         return space_view(name, None, head.position, generation, None, "its beginning is missing")
-    trouble = None if last else "its end is missing"
-    if event.level >= LEVEL or trouble is not None:
-        return space_view(name, event.space_id, head.position, generation, event.level, trouble)
-    level, trouble = _raised(settings, name)
+    level, trouble = (event.level, None) if last else (None, "its end is missing")
+    if level is not None and level < LEVEL:
+        level, trouble = _raised(settings, name)
     return space_view(name, event.space_id, head.position, generation, level, trouble)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from ipledger.cli.settings import Settings, verb
-from ipledger.cli.show import json_line, plain, write
+from ipledger.cli.show import emit, json_line, plain, write
 
 if TYPE_CHECKING:
     from projections.state import LedgerState
@@ -29,6 +29,7 @@ class _Asked(TypedDict):
     kinds: tuple[str, ...]
     definitions: bool
     at: str | None
+    digest: bool
 
 
 @verb(
@@ -42,12 +43,21 @@ class _Asked(TypedDict):
               help=f"Only these; repeatable: {', '.join(_KINDS)} [all].")  # fmt: skip
 @click.option("--definitions", is_flag=True, help="As --kind pool --kind reservation.")
 @click.option("--at", metavar="POSITION|TIME", help="As it was then [now].")
+@click.option(
+    "--digest",
+    is_flag=True,
+    help="Only the digest of pools, reservations and leases by their names and times.",
+)
 def export(settings: Settings, /, **asked: Unpack[_Asked]) -> None:
     """Write what is as manifests of our own kinds, which `apply` reads.
 
     In YAML unless -o says json or jsonl. The same state gives the same text, in an order by kind,
-    name and address, so two exports can be compared line by line.
+    name and address, so two exports can be compared line by line. The digest is the same of two
+    spaces that say the same, whatever their histories.
     """
+    if asked["digest"] and (asked["definitions"] or asked["kinds"]):
+        message = "--digest is of pools, reservations and leases: leave the kinds out"
+        raise click.UsageError(message, click.get_current_context())
     if asked["definitions"] and asked["kinds"]:
         message = "--definitions says which kinds: leave --kind out"
         raise click.UsageError(message, click.get_current_context())
@@ -55,6 +65,13 @@ def export(settings: Settings, /, **asked: Unpack[_Asked]) -> None:
 
     kinds = DEFINITIONS if asked["definitions"] else asked["kinds"] or _KINDS
     state = _state_now(settings) if asked["at"] is None else _state_at(settings, asked["at"])
+    if asked["digest"]:
+        from projections.content import content_digest
+
+        digest = content_digest(state)
+        data = {"space": settings.space, "position": state.position, "content_digest": digest}
+        emit(settings.output, data, digest)
+        return
     if "pool" in kinds:
         for name in terminating_pools(state):
             told = f"pool {name} is terminating, which no manifest says: it is stated as disabled"

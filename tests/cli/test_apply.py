@@ -97,7 +97,7 @@ def test_a_dash_is_standard_input(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "holds no manifest"), (b"\xff\xfe", "not UTF-8"), (bytes(17 << 20), "larger than")],
+    [(b"", "holds no manifest"), (b"\xff\xfe", "not UTF-8"), (bytes(65 << 20), "larger than")],
     ids=["empty", "binary", "endless"],
 )
 def test_bad_standard_input_is_refused(cli: Cli, content: bytes, says: str) -> None:
