@@ -150,6 +150,7 @@ def test_an_export_into_an_empty_space_has_the_same_content(
     web.ok("renew", str(renewed["lease"]), "--ttl", "2h")
     web.ok("apply", "-f", file("more.yaml", reservation_yaml("own", "fd00::9", more="owner: me")))
     here = web.json("import", file("one.csv", CSV + "10.0.0.19,last,,,\n")).data
+    assert web.json("export", "--digest").data["content_digest"] == here["content_digest"]
     space = web.options[-1]
     for form, copy in (("yaml", f"{space}-y"), ("jsonl", f"{space}-l")):
         (tmp_path / form).write_text(web.ok("export", "-o", form), "utf-8")
