@@ -7,6 +7,7 @@ from benchmarks import (
     append,
     attribute,
     audit,
+    blocks,
     cold,
     coming,
     history,
@@ -19,16 +20,7 @@ from benchmarks.harness import main
 
 if __name__ == "__main__":
     benches = (
-        append,
-        allocate,
-        replay,
-        life,
-        startup,
-        cold,
-        history,
-        audit,
-        mirror,
-        attribute,
+        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
         coming,
-    )
+    )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])

@@ -201,20 +201,20 @@ def allocate(
     if len(interfaces) > 1:
         others = (first._replace(interface=check_interface(name)) for name in interfaces[1:])
         command = AllocateTogether((first, *others))
-
-    def read(outcome: Done | Held) -> Allocated:
-        if isinstance(outcome, Held):
-            return Allocated((), tuple(lease.lease_id for lease in outcome.leases), repeated=False)
-        granted: list[Lease] = []
-        held: list[int] = []
-        for record in outcome.records:
-            if isinstance(record.event, ev.LeaseGranted):
-                granted.append(granted_lease(record, record.event))
-                held += record.event.beside
-        return Allocated(tuple(granted), tuple(held), outcome.repeated)
-
     key, claim = make_claim(command_id, actor, reason)
-    return Operation(command, claim, key, timeout_s, read)
+    return Operation(command, claim, key, timeout_s, _read_allocated)
+
+
+def _read_allocated(outcome: Done | Held) -> Allocated:
+    if isinstance(outcome, Held):
+        return Allocated((), tuple(lease.lease_id for lease in outcome.leases), repeated=False)
+    granted: list[Lease] = []
+    held: list[int] = []
+    for record in outcome.records:
+        if isinstance(record.event, ev.LeaseGranted):
+            granted.append(granted_lease(record, record.event))
+            held += record.event.beside
+    return Allocated(tuple(granted), tuple(held), outcome.repeated)
 
 
 def _check_lease(lease: object) -> int:

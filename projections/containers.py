@@ -60,7 +60,8 @@ def _containers(data: memoryview, start: int) -> Iterator[tuple[int, int, Runs |
         if flags >> index & 1:
             runs = _words(data, at + 2, 2 * int.from_bytes(data[at : at + 2], "little"))
             at += 2 + 2 * len(runs)
-            yield number, at, [(low, low + more) for low, more in zip(runs[::2], runs[1::2])]  # noqa: B905
+            pairs = zip(runs[::2], runs[1::2], strict=True)
+            yield number, at, [(low, low + more) for low, more in pairs]
         elif held <= _ARRAY_MAX:
             bits = bytearray(_PAGE_BYTES)
             for value in _words(data, at, held):

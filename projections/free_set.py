@@ -95,9 +95,8 @@ class FreeSet:
         self._take_all(bitmap_of(chunks))
 
     def _take_all(self, taken: Bitmap | BlockBitmap) -> None:
-        self._taken = taken
+        self._taken = taken  # all of it is outside until it is laid out
         self._forget_holes()
-        # All of it is outside until it is laid out. No address lies beyond the bound.
         self._taken_outside = self._taken.range_cardinality(0, 1 << 128)
         effective, self._effective = self._effective, RangeSet(self._effective.family)
         self._open = self._effective

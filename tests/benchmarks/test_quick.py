@@ -15,8 +15,8 @@ from tests.servers import bundled_program, system_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAMES: Final = (
-    "append", "allocate", "replay", "life", "startup", "cold", "history", "audit", "mirror",
-    "attribute", "coming",
+    "append", "allocate", "replay", "life", "blocks", "startup", "cold", "history", "audit",
+    "mirror", "attribute", "coming",
 )  # fmt: skip
 
 

@@ -150,7 +150,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "export": ["export", "export --at 1", "export --digest", "export --definitions"],
     "follow": ["follow --from 1 --until-end"],
     "free": ["free web", "free web --limit 1", "free full", "free web --prefix-length 31",
-             "free web --blocks", "free full --blocks", "free full --prefix-length 32"],
+             "free web --blocks", "free full --blocks", "free full --prefix-length 64"],
     "get": ["get pools", "get reservations", "get leases", "get space SPACE", "get pool web",
             "get quarantines"],
     "history actor": ["history actor nobody", "history actor boss"],

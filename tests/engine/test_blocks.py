@@ -10,6 +10,7 @@ import pytest
 from engine.addresses import RangeSet
 from engine.bulk import read_rows
 from engine.commands import AllocateTogether, Apply, PutBack, Raise, Renew, SetAside, Sweep
+from engine.events import LeaseGranted
 from engine.reading import Continuity
 from projections.free_sets import FreeSets
 from replay.audit import Options, audit
@@ -345,8 +346,9 @@ def test_a_block_and_an_address_of_another_writer_collide() -> None:
     ledger.take(owner="a")  # the other writer does not know
     call = other.call(make_allocate(owner="b", prefix_length=28))
     batch = other.plan(call)
-    (event,) = [part[0] for part in batch.members[0].parts]
-    assert (event.address, event.prefix_length) == (address("10.0.0.0"), 28)  # type: ignore[union-attr]
+    ((event, *_),) = batch.members[0].parts
+    assert isinstance(event, LeaseGranted)
+    assert (event.address, event.prefix_length) == (address("10.0.0.0"), 28)
     assert other.append(batch) == (call,)
     assert call.outcome is None, "it conflicts with the address, and is decided anew"
 
