@@ -188,9 +188,7 @@ class TestLedger:
         self._random = Random(f"writer {seed}")  # noqa: S311 - the same bytes on every run
         self.protocol = Protocol(self.state, self.continuity, self._random.randbytes, lane=lane)
         if beside is None:
-            proposal = space_created("default", level)
-            reply = self.stream.append(ORIGIN, 0, self.clock.now_ms, [proposal])
-            assert reply.status == "ok", reply
+            self._create_space(level)
         self.refresh()
 
     # ------------------------------------------------------------------------- asking for things
@@ -328,6 +326,11 @@ class TestLedger:
     def _recalled(self, recall: Recall) -> tuple[Record, ...]:
         position, _ms, parts, _hash = recall.remembered
         return tuple(map(decode_entry, self.stream.entries[position - 1 : position - 1 + parts]))
+
+    def _create_space(self, level: int) -> None:
+        proposal = space_created("default", level)
+        reply = self.stream.append(ORIGIN, 0, self.clock.now_ms, [proposal])
+        assert reply.status == "ok", reply
 
 
 def space_created(name: str, level: int, space_id: bytes = SPACE_ID) -> Proposal:

@@ -49,9 +49,10 @@ class _Asked(TypedDict):
     help="Only the digest of pools, reservations and leases by their names and times.",
 )
 def export(settings: Settings, /, **asked: Unpack[_Asked]) -> None:
-    """Write what is as manifests of our own kinds, which `apply` reads.
+    """Write what is as manifests that `apply` reads.
 
-    In YAML unless -o says json or jsonl. The same state gives the same text, in an order by kind,
+    They are of our own kinds, in YAML unless -o says json or jsonl. The same state gives
+    the same text, in an order by kind,
     name and address, so two exports can be compared line by line. The digest is the same of two
     spaces that say the same, whatever their histories.
     """
@@ -141,9 +142,10 @@ def _as_list(documents: Iterable[Document]) -> Iterator[str]:
 
 @verb(examples=("ipledger schema > manifest.schema.json",))
 def schema(_settings: Settings) -> None:
-    """Print the JSON Schema of our own manifests, for an editor or a check before they are applied.
+    """Print the JSON Schema of our own manifests.
 
-    It is always JSON, whatever -o says.
+    An editor or a check finds with it what is wrong before they are applied. It is always
+    JSON, whatever -o says.
     """
     from importlib.resources import files
 

@@ -219,8 +219,8 @@ def test_an_empty_stream_has_no_history(path: Path) -> None:
     """Nothing is written, and nothing is wrong."""
 
     class Empty(TestLedger):
-        def _create_space(self) -> None:
-            pass
+        def _create_space(self, level: int) -> None:
+            del level
 
     view = HistoryView(path)
     assert catch_up(view, Empty().stream) is None
