@@ -48,12 +48,17 @@ if after > 0 then
 end
 if first ~= 1 and last > 0 then return stop('missing', '1') end -- trimmed by somebody else
 
--- 2. What was written since? Points go in a table, the few ranges in a list.
-local written, ranges = {}, {}
+-- 2. What was written since? Points go in a table, the few ranges in a list. Only addresses meet
+-- ranges, so they are kept once more by themselves.
+local written, addresses, ranges = {}, {}, {}
 local function note(tags, position)
   for tag in string.gmatch(tags, '%S+') do
     local low, high = string.match(tag, '^([46]%x+)-([46]%x+)$')
-    if low then ranges[#ranges + 1] = {low, high, position} else written[tag] = position end
+    if low then ranges[#ranges + 1] = {low, high, position}
+    else
+      written[tag] = position
+      if string.find(tag, '^[46]') then addresses[tag] = position end
+    end
   end
 end
 local tail_max = tonumber(ARGV[5])
@@ -92,13 +97,15 @@ local function conflict(reads)
     local low, high = string.match(tag, '^([46]%x+)-([46]%x+)$')
     if written[tag] then return tag, written[tag] end
     if low then
-      for point, position in pairs(written) do
+      for point, position in pairs(addresses) do
         if #point == #low and point >= low and point <= high then return tag, position end
       end
     end
-    for _, range in ipairs(ranges) do
-      if #range[1] == #(low or tag) and range[1] <= (high or tag) and range[2] >= (low or tag)
-      then return tag, range[3] end
+    if low or string.find(tag, '^[46]') then
+      for _, range in ipairs(ranges) do
+        if #range[1] == #(low or tag) and range[1] <= (high or tag) and range[2] >= (low or tag)
+        then return tag, range[3] end
+      end
     end
   end
 end

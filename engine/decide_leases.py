@@ -70,19 +70,18 @@ def decide_allocate(
     facts: Facts, command: Allocate, claim: Claim, placement: Placement, now_ms: int = 0
 ) -> Decision:
     """Bring the owner to `number` addresses from each group of pools, or change nothing."""
-    if refusal := _check_request(facts, command, now_ms):
+    groups = command.groups
+    if refusal := _check_request(facts, command, now_ms) or _stray(facts, command, groups):
         return refusal
     start = placement.mark()
     granting = Granting(facts, command, claim, placement, now_ms)
-    for group in command.groups:
+    for group in groups:
         if refusal := _serve_group(granting, group):
             placement.rewind(start)
             return refusal
     if granting.requested:
         placement.rewind(start)
-        shown = format_address(granting.requested[0])
-        message = f"{shown} is not an address of the pools asked for"
-        return Refusal("invalid", message, "see `ipledger get pools -o json`", "ip")
+        return _not_theirs(granting.requested[0])
     if not granting.changes:
         return Nothing(tuple(granting.held))
     granting.reads[tags.RESERVATIONS] = None
@@ -132,6 +131,22 @@ def _check_request(facts: Facts, command: Allocate, now_ms: int) -> Refusal | No
         message = f"{len(command.addresses)} addresses are asked for, but count {command.number}"
         return Refusal("invalid", message, "raise --count", "count")
     return in_the_future(command.effective_at_ms, now_ms)
+
+
+def _stray(facts: Facts, command: Allocate, groups: Sequence[tuple[str, ...]]) -> Refusal | None:
+    """Why not, if an address is of none of the pools: so it is whatever is free there, or given."""
+    if not command.addresses:
+        return None
+    pools = [pool for group in groups for pool in map(facts.pool, group) if pool is not None]
+    for address in command.addresses:
+        if not any(covers(pool.effective, address) for pool in pools):
+            return _not_theirs(address)
+    return None
+
+
+def _not_theirs(address: Address) -> Refusal:
+    message = f"{format_address(address)} is not an address of the pools asked for"
+    return Refusal("invalid", message, "see `ipledger get pools -o json`", "ip")
 
 
 def _serve_group(granting: Granting, group: tuple[str, ...]) -> Refusal | None:

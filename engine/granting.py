@@ -13,6 +13,7 @@ from engine.endings import ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Lease, Pool
 from engine.model import EndedBy
+from engine.obstacles import is_set_aside, may_make_room, reservation_against, rests_until_ms
 from engine.placement import Placement
 
 
@@ -88,8 +89,7 @@ def too_early(what: str, when: str) -> Refusal:
 
 def set_aside(granting: Granting, address: Address, held: Lease | None = None) -> Refusal | None:
     """Why nobody may be given `address`, if something else answers on it."""
-    reported = held is not None and granting.facts.conflict_on(held.lease_id) is not None
-    if not reported and to_int(address) not in granting.facts.quarantined(family_of(address)):
+    if not is_set_aside(granting.facts, address, held):
         return None
     message = f"{format_address(address)} is quarantined"
     return Refusal("forbidden", message, "ask for another address", "ip")
@@ -106,10 +106,8 @@ def reserved(granting: Granting, address: Address) -> Refusal | None:
 
 def _reservation_against(granting: Granting, address: Address) -> str | None:
     """The name of a reservation that keeps `address` from this owner, if there is one."""
-    for reservation in granting.facts.reserved_by(address):
-        if reservation.spec.owner != granting.command.owner:
-            return reservation.name
-    return None
+    found = reservation_against(granting.facts, granting.command.owner, address)
+    return None if found is None else found.name
 
 
 def cannot_give_out(pool: Pool) -> Refusal | None:
@@ -147,13 +145,15 @@ def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> R
         message = f"{holder.text} is leased to {holder.owner} (lease {holder.lease_id})"
         hint = "ask for another address, or for any by leaving --ip out"
         return Refusal("conflict", message, hint, "ip", holder.position)
-    if refusal := reserved(granting, address) or set_aside(granting, address):
+    if refusal := set_aside(granting, address):
         return refusal
-    rests_until_ms = facts.resting(pool.pool_id, value) or 0
-    if rests_until_ms > granting.now_ms:
-        message = f"{shown} rests for {(rests_until_ms - granting.now_ms) / 1000:.0f} s more"
+    ready_ms = rests_until_ms(facts, pool, address)
+    if ready_ms > granting.now_ms:
+        message = f"{shown} rests for {(ready_ms - granting.now_ms) / 1000:.0f} s more"
         return Refusal("conflict", message, "ask for another address, or wait", "ip")
-    granting.not_before_ms = max(granting.not_before_ms, rests_until_ms)
+    if refusal := reserved(granting, address):
+        return refusal
+    granting.not_before_ms = max(granting.not_before_ms, ready_ms)
     if _was_held_then(granting, address):
         return too_early(f"{shown} was held until", "later than that")
     granting.placement.claim(pool, value)
@@ -169,11 +169,8 @@ def _expire(granting: Granting, pool: Pool, lease: Lease) -> bool:
     ends_ms = lease.expires_at_ms
     if (
         ends_ms is None
-        or ends_ms > granting.now_ms
-        or pool.spec.cooldown_s
+        or not may_make_room(granting.facts, pool, lease, granting.command.owner, granting.now_ms)
         or lease.lease_id in granting.overdue
-        or granting.facts.conflict_on(lease.lease_id) is not None
-        or _reservation_against(granting, lease.address) is not None
         or granting.placement.is_pending(pool, to_int(lease.address))
         or granting.command.effective_at_ms is not None
     ):

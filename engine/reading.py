@@ -322,21 +322,46 @@ def read_pages(
 
 
 def _pages(stream: Stream, after: Anchor, head: Head, entries_max: int) -> Iterator[list[RawEntry]]:
-    """The pages behind an entry, to the end. Of a long stream, the next is on its way already."""
-    ms, position = after.ms, after.position
-    if head.position - position <= 2 * entries_max:
-        while page := stream.read(ms, position, entries_max):
+    """The pages behind an entry, to the end. Of a long stream, the next is on its way already.
+
+    Each page is read from the entry before it on, which must still be what it was: a history that
+    was cut off and written anew meanwhile is no continuation.
+    """
+    if head.position - after.position <= 2 * entries_max:
+        while page := _behind(after, _page(stream, after, entries_max)):
             yield page
-            ms, position = page[-1].ms, page[-1].position
+            after = _last_of(page)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, thread_name_prefix="ipledger-reader") as reader:
-        coming = reader.submit(stream.read, ms, position, entries_max)
-        while page := coming.result():
-            ms, position = page[-1].ms, page[-1].position
-            coming = reader.submit(stream.read, ms, position, entries_max)
+        coming = reader.submit(_page, stream, after, entries_max)
+        while page := _behind(after, coming.result()):
+            after = _last_of(page)
+            coming = reader.submit(_page, stream, after, entries_max)
             yield page
+
+
+def _page(stream: Stream, after: Anchor, entries_max: int) -> list[RawEntry]:
+    """What comes behind an entry, with that entry itself before it."""
+    if after == ORIGIN:
+        return stream.read(0, 0, entries_max)
+    return stream.read(after.ms, after.position - 1, entries_max + 1)
+
+
+def _last_of(page: list[RawEntry]) -> Anchor:
+    ms, position, _, _, _, c = page[-1]
+    return Anchor(ms, position, c)
+
+
+def _behind(after: Anchor, page: list[RawEntry]) -> list[RawEntry]:
+    """A page without the entry that it was read from, if that still stands there."""
+    if after == ORIGIN:
+        return page
+    if not page or _last_of(page[:1]) != after:
+        message = f"position {after.position} is not the entry that was seen there before"
+        raise HistoryDiverged(message, RESTORE_HINT, after.position)
+    return page[1:]
 
 
 def admit_all(continuity: Continuity, entries: Iterable[RawEntry]) -> list[Record]:

@@ -11,9 +11,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from engine.commands import Command
+from engine.explaining import Explanation
+from engine.model import DEFAULT_INTERFACE
 from ipledger import operations
 from ipledger.ledger import Ledger, accepted, connect
 from ipledger.operation import Operation
@@ -76,6 +79,18 @@ class AsyncLedger:
     quarantine = _awaits(operations.quarantine)
     unquarantine = _awaits(operations.unquarantine)
     raise_level = _awaits(operations.raise_level)
+
+    async def explain(
+        self,
+        address: str,
+        *,
+        owner: str | None = None,
+        interface: str = DEFAULT_INTERFACE,
+        at: str | None = None,
+    ) -> Explanation:
+        """As `Ledger.explain`, without blocking the loop."""
+        ask = partial(self.ledger.explain, address, owner=owner, interface=interface, at=at)
+        return await asyncio.to_thread(ask)
 
     async def run(self, operation: Operation[Answer]) -> Answer:
         """Carry out an operation.

@@ -15,6 +15,8 @@ from engine.draft import Nothing
 from engine.entry import ORIGIN, Anchor, Commit, Header, Record
 from engine.errors import InvalidInput, LedgerError, Refusal, Refused
 from engine.events import LEVEL, Sealed, SpaceCreated
+from engine.explaining import Explanation
+from engine.model import DEFAULT_INTERFACE
 from engine.names import DEFAULT_SPACE, check_name, check_text
 from engine.placement import Placement
 from engine.reading import find_entry
@@ -214,6 +216,28 @@ class Ledger:
             except LedgerError as error:
                 answers.append(error)
         return answers
+
+    def explain(
+        self,
+        address: str,
+        *,
+        owner: str | None = None,
+        interface: str = DEFAULT_INTERFACE,
+        at: str | None = None,
+    ) -> Explanation:
+        """Why an address would, or would not, be given to an owner: every rule that speaks.
+
+        Without an owner, to anybody who holds nothing. `at` is a position or a time in the past
+        (``"17"``, ``"-2h"``).
+
+        Raises:
+            InvalidInput: an argument cannot be understood, or the time is none of the space's.
+            LedgerError: the stream cannot be read, or is not what it must be.
+        """
+        from ipledger.explaining import explain_at, read_address, state_at
+
+        wanted = read_address(address)
+        return explain_at(self.writer.stream, state_at(self, at), wanted, owner, interface)
 
     def claim(self, operation: Operation[Any]) -> Claim:
         """The operation's claim, with this ledger's actor where it names none."""

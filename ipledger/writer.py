@@ -7,8 +7,6 @@ for no hand-over between threads, and many callers share round trips and fsyncs 
 
 from __future__ import annotations
 
-import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,6 +18,7 @@ from engine.bulk import read_rows
 from engine.commands import Claim, Command
 from engine.entry import Anchor
 from engine.errors import (
+    HistoryDiverged,
     IntegrityError,
     LedgerError,
     Unavailable,
@@ -27,9 +26,10 @@ from engine.errors import (
     ViewDamaged,
 )
 from engine.reading import Continuity
-from engine.stream import Stream, trouble
+from engine.stream import RESTORE_HINT, Stream, trouble
 from engine.wire import decode_entry
 from ipledger import log
+from ipledger.clock import SYSTEM_CLOCK, Clock
 from ipledger.writing import BATCH_PROPOSALS_MAX, Batch, Call, Done, Outcome, Protocol, Recall
 from projections.collector import seldom_collecting
 from projections.state import LedgerState
@@ -50,6 +50,7 @@ class Writer:
         on_advance: Callable[[Anchor, LedgerState], None] | None = None,
         revive: Callable[[], None] | None = None,
         anew: Callable[[], tuple[Continuity, LedgerState]] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Write to `stream` on top of `state`.
 
@@ -60,12 +61,14 @@ class Writer:
             on_advance: told the high-water mark before any answer that rests on it.
             revive: called before reconnecting to a server that is gone (an embedded one).
             anew: the fold of the whole stream, for when the local view turns out to be damaged.
+            clock: time, sleep and randomness; the machine's but in a simulation.
         """
         self.stream = stream
         self.state = state
         self.continuity = continuity
-        self._lane = os.urandom(1)[0] / 256
-        self._protocol = Protocol(state, continuity, os.urandom, lane=self._lane)
+        self._clock = clock
+        self._lane = clock.random_bytes(1)[0] / 256
+        self._protocol = Protocol(state, continuity, clock.random_bytes, lane=self._lane)
         self._on_advance = on_advance
         self._revive = revive
         self._anew = anew
@@ -106,7 +109,7 @@ class Writer:
         step: int = 0,
     ) -> Call:
         """A call that arrives now."""
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         return Call(
             command,
             claim,
@@ -140,7 +143,7 @@ class Writer:
 
     def server_now_ms(self) -> int:
         """The server's time as far as it is known here: our clock until it has answered once."""
-        return time.time_ns() // 1_000_000 + self._server_ahead_ms
+        return self._clock.now_ms() + self._server_ahead_ms
 
     def refresh(self) -> None:
         """Bring the state up to the stream's end as of now or later.
@@ -150,7 +153,6 @@ class Writer:
         """
         with self._lead:
             self._catch_up()
-            self._tell_advance()
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -208,7 +210,9 @@ class Writer:
             raise error
         log.warn("building the local view anew", why=error.message)
         self.continuity, self.state = self._anew()
-        self._protocol = Protocol(self.state, self.continuity, os.urandom, lane=self._lane)
+        self._protocol = Protocol(
+            self.state, self.continuity, self._clock.random_bytes, lane=self._lane
+        )
 
     def _check_sound(self) -> None:
         if self._broken is not None:
@@ -217,9 +221,11 @@ class Writer:
     def _take(self) -> list[Call]:
         """The next calls in order of arrival; those past their deadline are answered."""
         calls: list[Call] = []
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         while self._queue and len(calls) < BATCH_PROPOSALS_MAX:
             call = self._queue.popleft()
+            if call.outcome is not None:
+                continue  # it was answered with an error while it was queued to be carried again
             if call.deadline_s > now_s:
                 calls.append(call)
             else:
@@ -228,7 +234,7 @@ class Writer:
 
     def _append(self, batch: Batch) -> None:
         anchor = self.continuity.anchor
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._clock.now_ms()
         carried = [member.call for member in batch.members]
         calls = [*carried, *batch.waiting, *batch.left]
         try:
@@ -264,15 +270,15 @@ class Writer:
         That settles what was in doubt: a commit that is found in the stream is answered from it.
         """
         log.warn("waiting for the server", error=error.message, calls=len(self._queue))
-        began_s = time.monotonic()
+        began_s = self._clock.monotonic_s()
         pause_s = _PAUSE_FIRST_S
         while True:
             deadline_s = min((call.deadline_s for call in self._queue), default=0.0)
-            if time.monotonic() + pause_s >= deadline_s:
+            if self._clock.monotonic_s() + pause_s >= deadline_s:
                 self._expire(error)
                 if not self._queue:
                     return
-            time.sleep(pause_s)
+            self._clock.sleep_s(pause_s)
             pause_s = min(pause_s * 2, _PAUSE_MAX_S)
             try:
                 if self._revive is not None:
@@ -281,12 +287,14 @@ class Writer:
             except Unavailable as still:
                 error = still
             else:
-                log.info("the server is back", after_s=round(time.monotonic() - began_s, 3))
+                log.info(
+                    "the server is back", after_s=round(self._clock.monotonic_s() - began_s, 3)
+                )
                 return
 
     def _expire(self, error: LedgerError) -> None:
         """Answer the calls that cannot wait for another attempt with why it failed."""
-        limit_s = time.monotonic() + _PAUSE_MAX_S
+        limit_s = self._clock.monotonic_s() + _PAUSE_MAX_S
         kept = [call for call in self._queue if call.deadline_s > limit_s]
         late = [call for call in self._queue if call.deadline_s <= limit_s]
         self._queue.clear()
@@ -300,6 +308,7 @@ class Writer:
                 self.state.apply_rows(items)
         except ViewDamaged as error:
             self._start_anew(error)
+        self._tell_advance()  # a command that was in doubt may be answered from what was read
 
     def _tell_advance(self) -> None:
         if self._on_advance is not None:
@@ -311,9 +320,13 @@ class Writer:
 
     def _recall(self, recall: Recall) -> Done:
         """The records of a commit that was made before, read from the stream."""
-        position, ms, parts, _ = recall.remembered
-        entries = self.stream.read(ms, position - 1, parts)
-        return Done(tuple(map(decode_entry, entries)), repeated=True)
+        position, ms, parts, request_hash = recall.remembered
+        records = tuple(map(decode_entry, self.stream.read(ms, position - 1, parts)))
+        found = [(record.position, record.commit.request_hash) for record in records]
+        if found != [(position + part, request_hash) for part in range(parts)]:
+            message = f"the commit at position {position} is not what was read there before"
+            raise HistoryDiverged(message, RESTORE_HINT, position)
+        return Done(records, repeated=True)
 
     def _fail(self, calls: list[Call], error: LedgerError) -> None:
         for call in calls:

@@ -23,7 +23,7 @@ from projections.pools import Pools
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _OVERDUE_MAX: Final = 512  # no decision needs more of one pool at once
 
 

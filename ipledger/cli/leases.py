@@ -358,11 +358,13 @@ def _whose_now(ledger: Ledger, lease_id: int) -> str | None:
     was = ledger.lease_as_granted(lease_id)
     if was is None:
         return None
-    text = was[0].text
     now = ledger.state.lease_at(was[0].address)
     if now is None:
-        return f"nobody holds {text} now"
-    return f"{text} is now held by {now.owner}, lease {now.lease_id}"
+        from engine.addresses import format_address
+
+        # Of a block it is told who holds its first address: it may have been given out in parts.
+        return f"nobody holds {format_address(was[0].address)} now"
+    return f"{now.text} is now held by {now.owner}, lease {now.lease_id}"
 
 
 def _lease_id(text: str) -> int:

@@ -31,6 +31,7 @@ VERBS = {
     "describe": "ipledger.cli.describe:describe",
     "doctor": "ipledger.cli.doctor:doctor",
     "embedded": "ipledger.cli.admin:embedded",
+    "explain": "ipledger.cli.explain:explain",
     "export": "ipledger.cli.export:export",
     "follow": "ipledger.cli.follow:follow",
     "free": "ipledger.cli.free:free",

@@ -33,7 +33,7 @@ def check_granted(world: World, record: Record, event: ev.LeaseGranted, began_ms
     """What is true of the addresses of a granted block, whatever its pool."""
     width, position, shown = len(event.address), record.position, shown_of(event)
     low, high = block(event.address, event.prefix_length)
-    if world.level < BLOCKS_LEVEL:
+    if 0 < world.level < BLOCKS_LEVEL:
         says = f"{shown} is granted, a block: level {world.level} knows none"
         world.breach("level", position, says)
     if record.header.effective_at_ms is not None:

@@ -120,6 +120,14 @@ def test_a_specific_address_that_is_no_address_of_the_pool(ledger: TestLedger, i
     assert ip in refusal.message
 
 
+def test_an_address_of_no_pool_is_invalid_also_when_there_is_no_other(ledger: TestLedger) -> None:
+    """Where nothing is free, and where nothing is given out: waiting would not make it theirs."""
+    ledger.grant("a", owner="others", number=4)
+    assert ledger.refused(make_allocate("a", ips=["10.0.0.9"])).kind == "invalid"
+    ledger.apply(make_pool("a", ips=["10.0.0.1-10.0.0.4"], disabled=True))
+    assert ledger.refused(make_allocate("a", ips=["10.0.0.9"])).kind == "invalid"
+
+
 def test_specific_and_any_addresses_together(ledger: TestLedger) -> None:
     """What is named is granted, the rest of the number is chosen around it."""
     assert ledger.take("a", number=3, ips=["10.0.0.2"]) == ["10.0.0.2", "10.0.0.1", "10.0.0.3"]

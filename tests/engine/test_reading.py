@@ -394,6 +394,27 @@ def test_voiding_costs_nothing() -> None:
     assert positions(book.read(remembered)) == [1, 2, (1 << 60) + 1]
 
 
+@pytest.mark.parametrize("entries_max", [1, 2, 3, 1_000])
+@pytest.mark.parametrize("sizes", [(1, 3), (1, 3, 2)])
+def test_a_history_written_anew_is_no_continuation(
+    sizes: tuple[int, ...], entries_max: int
+) -> None:
+    """Who reads on notices that the entry it had read last is another one now: a failover lost it.
+
+    It is noticed however far the new history has come meanwhile.
+    """
+    book = Book(1, 3)
+    continuity = Continuity()
+    list(read_commits(book.stream, continuity))
+    book.delete(3, 4, 5)
+    book.stream.last_generated = (book.anchor(2).ms, 2)
+    for size in sizes:
+        book.write(*map(filler, range(7, 7 + size)))
+    with pytest.raises(HistoryDiverged, match="position 5 is not the entry") as caught:
+        list(read_commits(book.stream, continuity, entries_max=entries_max))
+    assert caught.value.position == 5
+
+
 # --- What a client remembers ----------------------------------------------------------------
 
 

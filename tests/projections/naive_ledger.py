@@ -429,10 +429,12 @@ class _Allocation:
         ledger = self.ledger
         if value in ledger.leased() and not self.expire(value):
             raise Refused("conflict")
-        if value in ledger.reserved(but_for=self.command.owner) | ledger.quarantined():
+        if value in ledger.quarantined():
             raise Refused("forbidden")
         if ledger.ready_ms.get(value, 0) > ledger.now_ms:
             raise Refused("conflict")
+        if value in ledger.reserved(but_for=self.command.owner):
+            raise Refused("forbidden")
         self.granted.add(value)
 
     def expire(self, value: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import ClassVar
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis.stateful import precondition, rule
 
 from engine.addresses import RangeSet
 from engine.ranges import Ranges
+from projections import block_set, free_blocks
 from projections.block_set import BlockSet
 from tests.projections.test_free_set import (
     SMALL_PLACES,
@@ -170,3 +172,63 @@ SmallBlockMachine.TestCase.settings = WideBlockMachine.TestCase.settings = setti
 )
 TestSmallBlocks = SmallBlockMachine.TestCase
 TestWideBlocks = WideBlockMachine.TestCase
+
+
+def indexed_by_hand(free_set: BlockSet, first: int) -> list[tuple[int, int]]:
+    """The maximal blocks of what a set says is free, by address."""
+    free = tuple((low - first, high - first) for low, high in free_set.free_ranges())
+    return decomposed(free)
+
+
+@pytest.mark.parametrize("closed_every", [None, 70_000, 5_000])
+@pytest.mark.parametrize("taken", [300, 20_000, 120_000, 190_000])
+def test_an_index_is_made_of_pages(taken: int, closed_every: int | None) -> None:
+    """Of sparse pages, of dense ones and of runs; of pages that are only partly open, too."""
+    size = 3 << 16
+    closed = range(100, size, closed_every) if closed_every else ()
+    free_set = BlockSet(
+        V4, 4, RangeSet(4, [(V4 + 7, V4 + size - 3)]),
+        RangeSet(4, [(V4 + at, V4 + at + 900) for at in closed]),
+    )  # fmt: skip
+    random = Random(taken)  # noqa: S311 - the same addresses on every run
+    free_set.take_range(V4 + 40_000, V4 + 40_999)
+    for offset in random.sample([*range(40_000), *range(41_000, size)], taken):
+        free_set.take(V4 + offset)
+    found = sorted((low - V4, order) for low, order in free_set.blocks(0))
+    assert found == indexed_by_hand(free_set, V4)
+
+
+def test_a_wide_set_is_indexed_beyond_what_bits_number() -> None:
+    """Pages of every chunk, and wide blocks, in the whole address space of IPv6."""
+    free_set = BlockSet(0, 6, RangeSet(6, [(0, (1 << 128) - 1)]), RangeSet(6))
+    assert list(free_set.blocks(0)) == [(0, 128)]
+    again = BlockSet(0, 6, RangeSet(6, [(0, (1 << 128) - 1)]), RangeSet(6))
+    for made in (free_set, again):
+        for value in (0, 1 << 64, (1 << 127) + 5, (1 << 128) - 1):
+            made.take(value)
+        made.take_block(5 << 120, 120)
+    expected = sorted((order, low) for low, order in indexed_by_hand(again, 0))
+    assert [(order, low) for low, order in free_set.blocks(0)] == expected
+    assert [(order, low) for low, order in again.blocks(0)] == expected
+
+
+def test_changes_that_are_too_many_are_not_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is made anew, and says the same."""
+    monkeypatch.setattr(free_blocks, "JOURNAL_MAX", 4)
+    monkeypatch.setattr(block_set, "_RELAYS_MAX", 2)
+    whole, nothing = RangeSet(4, [(V4, V4 + 255)]), RangeSet(4)
+    free_set = BlockSet(V4, 4, whole, nothing)
+    assert list(free_set.blocks(0)) == [(V4, 8)]
+    for offset in range(0, 100, 7):
+        free_set.take(V4 + offset)
+        if offset % 3 == 0:
+            free_set.take_block(V4 + 128 + offset // 3 * 2, 1)
+    assert sorted(free_set.blocks(0)) == [
+        (V4 + low, order) for low, order in indexed_by_hand(free_set, V4)
+    ]
+    free_set.reshape(whole, RangeSet(4, [(V4 + at, V4 + at) for at in range(1, 90, 7)]))
+    assert sorted(free_set.blocks(0)) == [
+        (V4 + low, order) for low, order in indexed_by_hand(free_set, V4)
+    ]
+    by_address = [low for low, _ in free_set.blocks_by_address(1)]
+    assert by_address == sorted(by_address)

@@ -1,23 +1,20 @@
 """Spiderpool's own end-to-end cases, by their ids, against this engine.
 
-Where a case speaks of pods, an owner stands for a pod's name and a uid for its incarnation; where
-it speaks of its subnets, which we have none of, the test says what takes their place. Every
-history is held against the invariant checker at its end, the random ones after each phase.
+Where a case speaks of pods, an owner stands for a pod's name and a uid for its incarnation. Every
+history is held against the invariant checker at its end, the random ones after each phase. What
+is about subnets is in `test_spiderpool_subnets`, what needs processes in
+`test_spiderpool_processes`; docs/spiderpool.md lists every case and its tests.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from random import Random
-from typing import Final
+from collections.abc import Iterator
 
 import pytest
 
 from engine.commands import AllocateTogether, Apply, PutPool
-from engine.errors import InvalidInput, Refusal
-from engine.events import PoolCreated
-from ipledger.writing import Call, Done
+from engine.errors import InvalidInput
 from tests.builders import (
     TestLedger,
     ended,
@@ -29,9 +26,7 @@ from tests.builders import (
     make_reservation,
 )
 from tests.invariants import check_stream
-
-SEEDS: Final = range(20)
-USED_OUT: Final = "all IP addresses used out"
+from tests.scenarios.cluster import SEEDS, USED_OUT, Cluster, ips
 
 
 @pytest.fixture
@@ -40,11 +35,6 @@ def ledger() -> Iterator[TestLedger]:
     ledger = TestLedger()
     yield ledger
     check_stream(ledger.stream, ledger.digest())
-
-
-def ips(first: int, last: int) -> list[str]:
-    """Addresses of 10.0.0.0/24."""
-    return [f"10.0.0.{first}-10.0.0.{last}"]
 
 
 def held_by(ledger: TestLedger, owner: str) -> list[str]:
@@ -268,75 +258,6 @@ def test_g00007_a_record_with_the_wrong_uid_gives_way(ledger: TestLedger) -> Non
 # -------------------------------------------------------------------------------------- random runs
 
 
-class Cluster:
-    """Writers on one space, of which each knows its own past; a round is one turn of each."""
-
-    def __init__(self, seed: int, pool: PutPool, writers: int = 3) -> None:
-        self.random = Random(seed)  # noqa: S311 - a simulation
-        self.first = TestLedger(seed=seed * 10)
-        self.first.apply(pool)
-        self.writers = [self.first] + [
-            TestLedger(seed=seed * 10 + n, beside=self.first) for n in range(1, writers)
-        ]
-        self.seed = seed
-
-    def carry(self, calls: Iterable[tuple[TestLedger, Call]]) -> None:
-        """Carry calls through their writers, in any order, until all are answered."""
-        queues: list[tuple[TestLedger, list[Call]]] = [(w, []) for w in self.writers]
-        for writer, call in calls:
-            next(queue for at, queue in queues if at is writer).append(call)
-        for _round in range(1_000):
-            queues = [(writer, queue) for writer, queue in queues if queue]
-            if not queues:
-                return
-            planned = [(writer, writer.plan(*queue)) for writer, queue in queues]
-            self.random.shuffle(planned)
-            queues = [(writer, list(writer.append(batch))) for writer, batch in planned]
-        raise AssertionError(f"seed {self.seed}: the calls were not answered in 1,000 rounds")
-
-    def start(self, pods: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Let pods, by name and uid, ask from any writer; the addresses of those that got one."""
-        calls: dict[tuple[str, str], tuple[TestLedger, Call]] = {}
-        for owner, uid in pods:
-            writer = self.random.choice(self.writers)
-            calls[owner, uid] = writer, writer.call(make_allocate(owner=owner, uid=uid))
-        self.carry(calls.values())
-        got: dict[tuple[str, str], str] = {}
-        for pod, (_, call) in calls.items():
-            if isinstance(call.outcome, Done):
-                (lease,) = granted(call.outcome)
-                got[pod] = lease.text
-            else:
-                assert isinstance(call.outcome, Refusal), f"seed {self.seed}: {call.outcome}"
-                assert call.outcome.kind == "exhausted", f"seed {self.seed}: {call.outcome}"
-        return got
-
-    def stop(self, owners: Iterable[str]) -> None:
-        """Let pods go, from any writer."""
-        chosen = [(self.random.choice(self.writers), owner) for owner in owners]
-        self.carry([(w, w.call(make_release(owner=owner))) for w, owner in chosen])
-
-    def restart_a_writer(self) -> None:
-        """One process dies and another takes its place, which knows nothing but the stream."""
-        at = self.random.randrange(1, len(self.writers))
-        seed = self.random.randrange(10**6, 10**9)
-        self.writers[at] = TestLedger(seed=seed, beside=self.first)
-
-    def check(self, alive: Iterable[tuple[str, str]], number: int) -> None:
-        """After a phase: each record is a live pod of that uid, none twice, the count exact."""
-        for writer in self.writers:
-            writer.refresh()
-        where = f"seed {self.seed}, position {self.first.state.position}"
-        leases = list(self.first.state.leases())
-        assert len({lease.address for lease in leases}) == len(leases), where
-        assert {(lease.owner, lease.uid) for lease in leases} <= set(alive), where
-        assert len(leases) == self.first.counts().leased == number, where
-        try:
-            check_stream(self.first.stream, *(writer.digest() for writer in self.writers))
-        except AssertionError as error:
-            raise AssertionError(f"{where}: {error}") from error
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_g00011_two_groups_of_five_in_a_pool_of_five(seed: int) -> None:
     """G00011: one group scales 5, 0, 5 while the other starts: never a duplicate, 5 are ready."""
@@ -410,52 +331,3 @@ def test_p00002_forty_replicas_in_a_pool_of_forty(seed: int) -> None:
     assert {o: at for (o, _), at in before.items()} == {o: at for (o, _), at in after.items()}
     cluster.stop(owner for owner, _ in rebuilt)
     cluster.check((), 0)
-
-
-# -------------------------------------------------------------- what their subnets' cases ask of us
-
-
-def test_i00001_addresses_are_added_and_taken_away(ledger: TestLedger) -> None:
-    """I00001: addresses are added to a definition and removed from it, and it is deleted.
-
-    Adapted: theirs is a subnet, which we have none of; ours is a pool.
-    """
-    ledger.apply(make_pool(ips=ips(1, 2)))
-    ledger.apply(make_pool(ips=ips(1, 5)))
-    assert ledger.counts().total == 5
-    ledger.take(number=3)
-    refusal = ledger.refused(Apply((make_pool(ips=ips(1, 2)),)))
-    assert "in use" in refusal.message
-    ledger.apply(make_pool(ips=ips(1, 3)))
-    assert ledger.counts() == (3, 3, 0, 0, 0, 0)
-    ledger.done(make_release(owner="pod-1"))
-    ledger.done(make_delete("pool"))
-    assert ledger.state.pool("pool") is None
-
-
-@pytest.mark.parametrize("same_name", [True, False], ids=["i00009", "i00010"])
-def test_i00009_i00010_of_many_creators_one_succeeds(
-    ledger: TestLedger, *, same_name: bool
-) -> None:
-    """I00009, I00010: N creators of one spec, under one name or each its own: one succeeds.
-
-    All plan before any appends. With 100 processes on real servers it is done in
-    tests/faults/test_many_writers.py.
-    """
-    writers = [TestLedger(seed=n, beside=ledger) for n in range(1, 21)]
-    calls: list[tuple[TestLedger, Call]] = []
-    for n, writer in enumerate(writers):
-        pool = make_pool("pool" if same_name else f"pool-{n}", ips=ips(1, 9))
-        calls.append((writer, writer.call(Apply((pool,), create_only=True))))
-    planned = [(writer, writer.plan(call)) for writer, call in calls]
-    for writer, batch in planned:
-        again = writer.append(batch)
-        while again:
-            again = writer.append(writer.plan(*again))
-    won = [call for _, call in calls if isinstance(call.outcome, Done)]
-    lost = [call.outcome for _, call in calls if isinstance(call.outcome, Refusal)]
-    assert (len(won), len(lost)) == (1, 19)
-    assert {refusal.kind for refusal in lost} == {"exists" if same_name else "conflict"}
-    ledger.refresh()
-    events = [record.event for record in check_stream(ledger.stream, ledger.digest())]
-    assert sum(isinstance(event, PoolCreated) for event in events) == 1
