@@ -9,6 +9,7 @@ from benchmarks import (
     audit,
     blocks,
     cold,
+    coming,
     history,
     life,
     mirror,
@@ -21,6 +22,6 @@ from benchmarks.harness import main
 if __name__ == "__main__":
     benches = (
         append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
-        policies,
+        policies, coming,
     )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])

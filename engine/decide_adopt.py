@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 
 from engine import events as ev
 from engine import tags
-from engine.addresses import Family, family_of, format_address, to_int
+from engine.addresses import Family, RangeSet, family_of, format_address, to_int
 from engine.commands import Adopt, Adopted, Claim
 from engine.decide_leases import in_the_future
 from engine.decide_space import needs_level
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
 from engine.errors import Refusal
-from engine.facts import Facts, Lease, Pool
+from engine.facts import Facts, Lease, Pool, Reservation
 from engine.lasting import ends_ms
 from engine.placement import Placement
 
@@ -80,19 +80,38 @@ def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> V
     if isinstance(pool, Refusal):
         return pool
     holder = facts.lease_at(lease.address)
+    if holder is None and is_block(lease) and pool.pool_id:
+        holder = next(iter(facts.leases_within(pool.pool_id, span_of(lease))), None)
     if holder is not None:
         return _held(lease, holder)
     return _kept_from(facts, lease, pool, now_ms) or pool
 
 
+def is_block(lease: Adopted) -> bool:
+    """Whether it holds more than one address."""
+    return lease.prefix_length != 8 * len(lease.address)
+
+
+def span_of(lease: Adopted) -> RangeSet:
+    """All that it holds."""
+    first = to_int(lease.address)
+    size = 1 << (8 * len(lease.address) - lease.prefix_length)
+    return RangeSet(family_of(lease.address), [(first, first + size - 1)])
+
+
 def _pool_of(finder: PoolFinder, lease: Adopted) -> Pool | Refusal:
-    if lease.prefix_length != 8 * len(lease.address):
-        message = f"{shown(lease)} is a block; this release imports single addresses"
-        return Refusal("invalid", message, "reserve it for its owner instead", "address")
     pool = finder.having(family_of(lease.address), to_int(lease.address))
     if pool is None:
         hint = "define its pool first, or extend one: `ipledger apply -f`"
         return Refusal("not_found", f"no pool has {shown(lease)}", hint, "address")
+    if is_block(lease):
+        ((first, last),) = span_of(lease).ranges
+        if first & (last - first):
+            message = f"{shown(lease)} is no block: it has host bits"
+            return Refusal("invalid", message, "give its first address", "address")
+        if outside := span_of(lease) - pool.effective:
+            message = f"{shown(lease)} is not all of pool {pool.name}: {outside.texts()[0]} is not"
+            return Refusal("not_found", message, "extend the pool: `ipledger apply -f`", "address")
     if lease.pool is not None and lease.pool != pool.name:
         message = f"{shown(lease)} is of pool {pool.name} here, not of {lease.pool}"
         return Refusal("conflict", message, "name that pool, or none", "pool")
@@ -106,13 +125,15 @@ def _pool_of(finder: PoolFinder, lease: Adopted) -> Pool | Refusal:
 def _held(lease: Adopted, holder: Lease) -> Lease | Refusal:
     """The lease that holds the address, if it is the one that comes from elsewhere."""
     if (holder.owner, holder.interface) != (lease.owner, lease.interface):
+        of_it = "" if holder.text == shown(lease) else f", which {shown(lease)} would overlap"
         message = (
-            f"{shown(lease)} is leased to {holder.owner} on {holder.interface} "
-            f"(lease {holder.lease_id})"
+            f"{holder.text} is leased to {holder.owner} on {holder.interface} "
+            f"(lease {holder.lease_id}){of_it}"
         )
         hint = f"if that is wrong: ipledger release {holder.lease_id}"
         return Refusal("conflict", message, hint, "owner", holder.position)
     wrong = [name for name, here, there in (
+        ("address", holder.address, lease.address),
         ("prefix length", holder.prefix_length, lease.prefix_length),
         ("uid", holder.uid, lease.uid),
         ("labels", holder.labels, lease.labels),
@@ -140,26 +161,70 @@ def _held(lease: Adopted, holder: Lease) -> Lease | Refusal:
 
 def _kept_from(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> Refusal | None:
     """Why nobody, or not this owner, may have the address now, or not since then."""
-    text, value = shown(lease), to_int(lease.address)
-    for reservation in facts.reserved_by(lease.address):
+    text, family = shown(lease), family_of(lease.address)
+    for reservation in _reservations_on(facts, lease):
         if reservation.spec.owner != lease.owner:
             message = f"{text} is reserved by {reservation.name}"
             return Refusal("forbidden", message, "reserve it for this owner, or for nobody", "ip")
-    if value in facts.quarantined(family_of(lease.address)):
+    aside = facts.quarantined(family)
+    if aside.overlaps(span_of(lease)) if is_block(lease) else to_int(lease.address) in aside:
         message = f"{text} is quarantined"
         hint = f"if that is over: ipledger unquarantine {text}"
         return Refusal("forbidden", message, hint, "ip")
-    rests_until_ms = (facts.resting(pool.pool_id, value) if pool.pool_id else None) or 0
-    if rests_until_ms > now_ms:
-        message = f"{text} rests for {(rests_until_ms - now_ms) / 1_000:.0f} s more"
-        return Refusal("conflict", message, "import it again then", "ip")
-    ended_ms, _ = facts.last_tenure(lease.address) or (0, None)
+    if pool.pool_id and rested_ms(facts, lease, pool, now_ms) is None:
+        message = f"{text} rests after its release"
+        return Refusal("conflict", message, "import it again when it has rested", "ip")
+    ended_ms, _ = facts.last_tenure(lease.address, lease.prefix_length) or (0, None)
     if lease.effective_at_ms is not None and lease.effective_at_ms < ended_ms:
         early_s = (ended_ms - lease.effective_at_ms) / 1_000
         message = f"{text} was held by somebody else here until {early_s:.3f} s after it began"
         hint = f"see `ipledger history ip {text}`"
         return Refusal("conflict", message, hint, "effective_at")
     return None
+
+
+def _reservations_on(facts: Facts, lease: Adopted) -> Iterable[Reservation]:
+    if not is_block(lease):
+        return facts.reserved_by(lease.address)
+    span = span_of(lease)
+    return [
+        held for held in facts.reservations()
+        if held.spec.ips.family == span.family and held.spec.ips.overlaps(span)
+    ]  # fmt: skip
+
+
+def rested_ms(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> int | None:
+    """When all of what nobody holds had rested, 0 if none of it rests; None if some still does."""
+    if not is_block(lease):
+        ready_ms = facts.resting(pool.pool_id, to_int(lease.address)) or 0
+        return ready_ms if ready_ms <= now_ms else None
+    ((first, last),) = span_of(lease).ranges
+    resting, ready_ms = facts.taken_in(pool.pool_id, first, last), 0
+    if resting:
+        for low, high, at_ms in facts.rested_ranges(pool.pool_id, now_ms):
+            shared = min(high, last) - max(low, first) + 1
+            if shared > 0:
+                resting, ready_ms = resting - shared, max(ready_ms, at_ms)
+    return None if resting else ready_ms
+
+
+class _Taken:
+    """What a command has granted so far."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[Family, list[tuple[int, int]]] = {4: [], 6: []}
+
+    def take(self, lease: Adopted) -> bool:
+        """Take what a lease holds; False if some of it is taken."""
+        ranges = self._ranges[family_of(lease.address)]
+        first = to_int(lease.address)
+        last = first + (1 << (8 * len(lease.address) - lease.prefix_length)) - 1
+        at = bisect_right(ranges, (first, last))
+        before, behind = ranges[at - 1 : at], ranges[at : at + 1]
+        if (before and before[0][1] >= first) or (behind and behind[0][0] <= last):
+            return False
+        ranges.insert(at, (first, last))
+        return True
 
 
 def decide_adopt(
@@ -173,32 +238,38 @@ def decide_adopt(
     held: list[Lease] = []
     refused: list[Refusal] = []
     reads: dict[str, None] = {}
-    taken: dict[Family, set[int]] = {4: set(), 6: set()}
+    taken = _Taken()
     not_before_ms = 0
     for lease in command.leases:
-        family, value = family_of(lease.address), to_int(lease.address)
         verdict = adoption(facts, finder, lease, now_ms)
         if isinstance(verdict, Lease):
             held.append(verdict)
         elif isinstance(verdict, Refusal):
             refused.append(verdict)
         elif isinstance(verdict, Pool):
-            if value in taken[family]:
+            if not taken.take(lease):
                 message = f"{shown(lease)} is there twice"
                 refused.append(Refusal("invalid", message, "keep one of them", "address"))
                 continue
-            taken[family].add(value)
-            placement.claim(verdict, value)
-            rested_ms = facts.resting(verdict.pool_id, value) or 0
-            not_before_ms = max(not_before_ms, rested_ms, lease.effective_at_ms or 0)
+            _claim(placement, verdict, lease)
+            ready_ms = rested_ms(facts, lease, verdict, now_ms) or 0
+            not_before_ms = max(not_before_ms, ready_ms, lease.effective_at_ms or 0)
             changes.append(_grant(verdict, lease, command.source, claim))
-            reads[tags.address(lease.address)] = None
+            reads[tags.block(lease.address, lease.prefix_length)] = None
             reads[tags.owner(lease.owner, lease.interface)] = None
             reads[tags.pool(verdict.name)] = None
     if not changes:
         return refused[0] if refused else Nothing(tuple(held))
     reads[tags.RESERVATIONS] = None
     return Draft(tuple(changes), tuple(reads), not_before_ms)
+
+
+def _claim(placement: Placement, pool: Pool, lease: Adopted) -> None:
+    if is_block(lease):
+        ((first, last),) = span_of(lease).ranges
+        placement.claim_block(pool, first, last)
+    else:
+        placement.claim(pool, to_int(lease.address))
 
 
 def _grant(pool: Pool, lease: Adopted, source: str, claim: Claim) -> Change:

@@ -154,7 +154,7 @@ def _summary(source: str, form: str, applied: Sequence[Applied], plan: Plan) -> 
     changes = sum(entry.did != "unchanged" for entry in applied)
     parts = [
         f"{changes} of {len(applied)} definitions to change",
-        f"{len(plan.covered) + len(plan.leases)} leases to import",
+        f"{_leases(len(plan.covered) + len(plan.leases))} to import",
         f"{len(plan.held)} here already",
         f"{len(plan.past)} past their end",
         f"{len(plan.refused)} that cannot be",
@@ -203,6 +203,10 @@ def _refused(entry: RefusedLease) -> dict[str, Any]:
     return {**_place(entry.found), **why}
 
 
+def _leases(number: int) -> str:
+    return "1 lease" if number == 1 else f"{number} leases"
+
+
 def _table(data: dict[str, Any]) -> str:
     """What was done, and what could not be."""
     would = "would be " if data["dry_run"] else ""
@@ -210,15 +214,18 @@ def _table(data: dict[str, Any]) -> str:
         f"{entry['kind']}/{entry['name']} {entry['result']}"
         for entry in data["objects"] if entry["result"] != "unchanged"
     ]  # fmt: skip
-    lines.append(f"{data['imported']} leases {would}imported, {data['held']} here already")
+    lines.append(f"{_leases(data['imported'])} {would}imported, {data['held']} here already")
     if data["past"]:
-        lines.append(f"{len(data['past'])} leases are past their end and {would}left out")
+        number = len(data["past"])
+        lines.append(
+            f"{_leases(number)} past {'its' if number == 1 else 'their'} end {would}left out"
+        )
     if data["quarantined"]:
-        lines.append(f"{len(data['quarantined'])} ranges {would}quarantined")
+        lines.append(f"{', '.join(data['quarantined'][:_TOLD])} {would}quarantined")
     refused = data["refused"]
     if refused:
         more = f" (the first {_TOLD}; all with -o json)" if len(refused) > _TOLD else ""
-        lines.append(f"{len(refused)} leases cannot be imported{more}:")
+        lines.append(f"{_leases(len(refused))} cannot be imported{more}:")
         rows = [(entry["where"], entry["owner"], entry["message"]) for entry in refused[:_TOLD]]
         lines.append(table(["where", "owner", "why"], rows))
     return "\n".join(map(plain_lines, lines))

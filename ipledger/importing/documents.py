@@ -17,7 +17,7 @@ from engine.commands import Adopted
 from engine.errors import InvalidInput
 from engine.model import DEFAULT_INTERFACE
 from engine.names import check_interface, check_labels, check_name, check_text
-from ipledger.importing.found import Found, FoundAside, FoundLease, Once
+from ipledger.importing.found import CLOCKS_APART_MS, Found, FoundAside, FoundLease, Once
 from ipledger.manifests.fields import Fields, inside, shown
 from ipledger.manifests.json_text import read_json, read_json_documents
 from ipledger.manifests.parsing import manifests_of, parse_placed
@@ -41,7 +41,7 @@ class _Endpoint(NamedTuple):
     interfaces: dict[Address, str]
 
 
-def read_objects(sources: Sequence[Source], cluster: str | None = None) -> Found:
+def read_objects(sources: Sequence[Source], now_ms: int, cluster: str | None = None) -> Found:
     """Read YAML or JSON documents, lists of them, or a JSON object a line.
 
     Raises:
@@ -54,7 +54,7 @@ def read_objects(sources: Sequence[Source], cluster: str | None = None) -> Found
         kind = data.get("kind") if isinstance(data, dict) else None
         if isinstance(data, dict) and kind == "SpiderEndpoint":
             with inside(f"{place} (SpiderEndpoint): "):
-                name, endpoint = _endpoint(Fields(data))
+                name, endpoint = _endpoint(Fields(data), now_ms)
             endpoints[name] = endpoint
         elif isinstance(data, dict) and kind == "SpiderIPPool":
             # Its leases are read here, so it need not be warned of them.
@@ -170,7 +170,7 @@ def _lease(
     )
 
 
-def _endpoint(document: Fields) -> tuple[str, _Endpoint]:
+def _endpoint(document: Fields, now_ms: int) -> tuple[str, _Endpoint]:
     """The Pod's name, and what is known of it. Only what is used is looked at."""
     metadata = document.child("metadata") or Fields({}, "metadata")
     name = metadata.required_text("name", "it is the Pod's")
@@ -191,6 +191,8 @@ def _endpoint(document: Fields) -> tuple[str, _Endpoint]:
     if created and status.text("ownerControllerType") not in _COMES_BACK:
         with inside("metadata.creationTimestamp: "):
             since_ms = parse_time(created, 0)
+        if now_ms < since_ms <= now_ms + CLOCKS_APART_MS:
+            since_ms = None  # it has just begun
     endpoint = _Endpoint(current.text("uid"), current.text("node"), since_ms, interfaces)
     return f"{namespace}/{name}", endpoint
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.addresses import Address, RangeSet, parse_address, parse_subnet
 from engine.commands import Adopted, PutPool, PutReservation
 from engine.errors import InvalidInput
 from engine.shapes import SECONDS_MAX
+
+# The clock there may be ahead of ours by as much as a server's may be: what has just begun there
+# is not of a time to come.
+CLOCKS_APART_MS: Final = 300_000
 
 
 class FoundLease(NamedTuple):

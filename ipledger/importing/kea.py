@@ -23,7 +23,13 @@ from engine.errors import InvalidInput
 from engine.model import DEFAULT_INTERFACE
 from engine.names import TEXT_BYTES_MAX, Labels, check_labels
 from engine.shapes import SECONDS_MAX
-from ipledger.importing.found import Found, FoundAside, FoundLease
+from ipledger.importing.found import (
+    CLOCKS_APART_MS,
+    Found,
+    FoundAside,
+    FoundLease,
+    term_until,
+)
 from ipledger.manifests.fields import inside
 from ipledger.manifests.sources import Source
 
@@ -171,9 +177,11 @@ def _term(row: _Row, now_ms: int) -> tuple[int | None, int | None]:
     heard_s = row.number("expire", 1 << 40) - lifetime_s
     if lifetime_s == _INFINITE or lifetime_s > SECONDS_MAX:
         heard_ms = heard_s % (1 << 32) * 1_000  # older versions of Kea let the sum run over
-        return (heard_ms if heard_ms <= now_ms else None), None
+        return (heard_ms if 0 < heard_ms <= now_ms else None), None
     if heard_s < 0:
         raise InvalidInput("expire is before valid_lifetime has passed since 1970")
+    if now_ms < heard_s * 1_000 <= now_ms + CLOCKS_APART_MS:
+        return term_until((heard_s + lifetime_s) * 1_000, None, now_ms)
     return heard_s * 1_000, lifetime_s
 
 

@@ -14,10 +14,10 @@ from ipledger.manifests.sources import Source
 _Reader = Callable[[Sequence[Source], int, str | None], Found]
 
 
-def _objects(sources: Sequence[Source], _now_ms: int, cluster: str | None) -> Found:
+def _objects(sources: Sequence[Source], now_ms: int, cluster: str | None) -> Found:
     from ipledger.importing.documents import read_objects
 
-    return read_objects(sources, cluster)
+    return read_objects(sources, now_ms, cluster)
 
 
 def _kea4(sources: Sequence[Source], now_ms: int, cluster: str | None) -> Found:

@@ -102,8 +102,8 @@ def test_what_cannot_be_imported_is_told_and_the_rest_is(
     )))  # fmt: skip
     result = web("import", path)
     assert result.code == 4
-    assert "1 leases imported, 0 here already" in result.out
-    assert "1 leases are past their end" in result.out
+    assert "1 lease imported, 0 here already" in result.out
+    assert "1 lease past its end left out" in result.out
     for told in ("l.csv, line 3", "leased to here", "no pool has 9.9.9.9", "in the future"):
         assert told in result.out
     data = web("import", path, "-o", "json").data
@@ -125,10 +125,15 @@ def test_kea_and_its_declined_addresses(web: Cli, file: Callable[[str, str], str
     assert (again["held"], again["quarantined"], again["position"]) == (1, [], data["position"])
     kea6 = file("leases6.csv",
                 "address,duid,valid_lifetime,expire,lease_type,iaid,prefix_len,hostname\n"
-                f"fd00::5,00:01,7200,{end},0,1,128,\n")  # fmt: skip
-    assert web.json("import", kea6).data["imported"] == 1
-    (lease,) = web.json("get", "leases").items[1:]
-    assert (lease["owner"], lease["interface"]) == ("duid/00:01", "na-1")
+                f"fd00::5,00:01,7200,{end},0,1,128,\n"
+                f"fd00::100:0,00:01,7200,{end},2,7,112,\n")  # fmt: skip
+    assert web.json("import", kea6).data["imported"] == 2
+    assert web.json("import", kea6).data["held"] == 2
+    address, prefix = web.json("get", "leases").items[1:]
+    assert (address["owner"], address["interface"]) == ("duid/00:01", "na-1")
+    assert (prefix["owner"], prefix["interface"]) == ("duid/00:01", "pd-7")
+    assert (prefix["address"], prefix["prefix_length"]) == ("fd00::100:0", 112)
+    assert "No breach" in web.ok("audit")
 
 
 def test_an_export_into_an_empty_space_has_the_same_content(
@@ -145,6 +150,7 @@ def test_an_export_into_an_empty_space_has_the_same_content(
     web.ok("renew", str(renewed["lease"]), "--ttl", "2h")
     web.ok("apply", "-f", file("more.yaml", reservation_yaml("own", "fd00::9", more="owner: me")))
     here = web.json("import", file("one.csv", CSV + "10.0.0.19,last,,,\n")).data
+    assert web.json("export", "--digest").data["content_digest"] == here["content_digest"]
     space = web.options[-1]
     for form, copy in (("yaml", f"{space}-y"), ("jsonl", f"{space}-l")):
         (tmp_path / form).write_text(web.ok("export", "-o", form), "utf-8")
@@ -158,7 +164,7 @@ def test_an_export_into_an_empty_space_has_the_same_content(
 
 
 def test_an_import_that_is_killed_goes_on(cli: Cli, file: Callable[[str, str], str]) -> None:
-    """Killed with -9 between two of its commits: run again, it writes what is missing, once."""
+    """Killed between two of its commits: run again, it writes what is missing, and that once."""
     leases = 6 * CHUNK_LEASES
     cli.ok("apply", "-f", file("p.yaml", pool_yaml("wide", "10.8.0.0/16", "10.8.0.0-10.8.255.255")))
     rows = "".join(f"10.8.{n >> 8}.{n & 255},box-{n},,,\n" for n in range(leases))

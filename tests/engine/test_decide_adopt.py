@@ -18,6 +18,7 @@ from tests.builders import (
     TestLedger,
     address,
     granted,
+    make_allocate,
     make_delete,
     make_pool,
     make_release,
@@ -178,7 +179,7 @@ def test_what_is_kept_from_everybody_is_refused(ledger: TestLedger) -> None:
     assert "quarantined" in ledger.refused(adopt(lease_at("10.0.0.7"))).message
     (lease,) = ledger.grant("a", owner="b", ips=["10.0.0.2"])
     ledger.done(make_release(lease.lease_id))
-    assert "rests for 60 s" in ledger.refused(adopt(lease_at("10.0.0.2"))).message
+    assert "rests after its release" in ledger.refused(adopt(lease_at("10.0.0.2"))).message
     ledger.clock.now_ms += 60_000
     assert granted(ledger.done(adopt(lease_at("10.0.0.2"))))
 
@@ -235,3 +236,62 @@ def test_only_a_space_of_level_2_knows_sources(ledger: TestLedger) -> None:
     """Older releases would count the time of such a lease from another moment."""
     ledger.state.space = SpaceCreated(bytes(16), "default", 1)
     assert ledger.refused(adopt(lease_at())).about == "level"
+
+
+# ----------------------------------------------------------------------------------------- blocks
+
+
+@pytest.fixture
+def wide() -> TestLedger:
+    """A space with a pool of 10.0.0.0-10.0.0.99."""
+    ledger = TestLedger()
+    ledger.apply(make_pool("a", ips=["10.0.0.0-10.0.0.99"], cooldown_s=60))
+    ledger.clock.now_ms += HOUR_MS
+    return ledger
+
+
+def test_a_block_goes_on_as_one(wide: TestLedger) -> None:
+    """A delegated prefix is one lease, held once; its addresses are nobody else's."""
+    block = lease_at("10.0.0.16", length=28, effective_at_ms=wide.clock.now_ms - 1, ttl_s=60)
+    (lease,) = granted(wide.done(adopt(block)))
+    assert (lease.text, lease.expires_at_ms) == ("10.0.0.16/28", wide.clock.now_ms - 1 + 60_000)
+    assert wide.held(adopt(block)) == (lease,)
+    assert wide.take("a", owner="b", ips=["10.0.0.15"]) == ["10.0.0.15"]
+    assert wide.refused(make_allocate("a", owner="b", ips=["10.0.0.20"])).kind == "conflict"
+
+
+@pytest.mark.parametrize(
+    ("ip", "length"), [("10.0.0.16", 28), ("10.0.0.20", 32), ("10.0.0.0", 27), ("10.0.0.16", 30)]
+)
+def test_blocks_do_not_overlap(wide: TestLedger, ip: str, length: int) -> None:
+    """Neither another's block nor what is in it or around it; one's own differs in its size."""
+    wide.done(adopt(lease_at("10.0.0.16", "other", length=28)))
+    refusal = wide.refused(adopt(lease_at(ip, length=length)))
+    assert (refusal.kind, refusal.about) == ("conflict", "owner")
+    if length != 28:
+        refusal = wide.refused(adopt(lease_at(ip, "other", length=length)))
+        assert refusal.about in {"address", "prefix length"}
+    apart = lease_at("10.0.0.32", length=28)
+    done = wide.done(adopt(lease_at(ip, length=length), apart, apart._replace(owner="x")))
+    assert [lease.text for lease in granted(done)] == ["10.0.0.32/28"]
+
+
+def test_one_address_keeps_a_block_away(wide: TestLedger) -> None:
+    """One that is leased, reserved, quarantined, resting, of no pool, or held later than then."""
+    wide.apply(make_reservation("r", "10.0.0.33"), make_reservation("own", "10.0.0.49", owner="me"))
+    wide.done(SetAside(RangeSet.parse(["10.0.0.65"]), "arp"))
+    wide.grant("a", owner="b", ips=["10.0.0.19"])
+    (lease,) = wide.grant("a", owner="b", interface="net1", ips=["10.0.0.83"])
+    wide.done(make_release(lease.lease_id))
+    for ip, told in (
+        ("10.0.0.16", "10.0.0.19 is leased to b"), ("10.0.0.32", "reserved by r"),
+        ("10.0.0.48", "reserved by own"), ("10.0.0.64", "quarantined"), ("10.0.0.80", "rests"),
+        ("10.0.0.96", "is not all of pool a: 10.0.0.100-10.0.0.111"), ("10.0.0.1", "host bits"),
+    ):  # fmt: skip
+        assert told in wide.refused(adopt(lease_at(ip, length=28))).message
+    assert granted(wide.done(adopt(lease_at("10.0.0.48", "me", length=28))))
+    ended_ms = wide.clock.now_ms
+    wide.clock.now_ms += 60_000
+    early = lease_at("10.0.0.80", length=28, effective_at_ms=ended_ms - 1)
+    assert wide.refused(adopt(early)).about == "effective_at"
+    assert granted(wide.done(adopt(early._replace(effective_at_ms=ended_ms))))

@@ -118,6 +118,14 @@ def test_a_lease_without_an_end(expire: int, since_ms: int) -> None:
     assert (lease.effective_at_ms, lease.ttl_s) == (since_ms, None)
 
 
+def test_a_client_that_was_heard_of_just_now() -> None:
+    """Kea's clock may be ahead by some minutes: the end counts, and it began by now."""
+    lease = lease_of(read4(row4(life=500)))
+    assert lease.effective_at_ms == (END - 600) * 1_000 == NOW_MS
+    assert lease.ttl_s == 600
+    assert lease_of(read4(row4(life=100))).effective_at_ms == (END - 100) * 1_000
+
+
 def test_escapes_are_resolved() -> None:
     """A comma in a host name would break the row; a name that cannot be a label is left out."""
     assert ("hostname", "a,b") in lease_of(read4(row4(host="a&#x2cb"))).labels

@@ -17,6 +17,7 @@ from ipledger.manifests import Source
 
 API: Final = "spiderpool.spidernet.io/v2beta1"
 CREATED_MS: Final = 1_793_491_200_000  # 2026-11-01
+NOW_MS: Final = CREATED_MS + 3_600_000
 
 
 def pool(name: str = "a", leases: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -57,9 +58,9 @@ def listed(*items: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "List", "items": list(items), "metadata": {}}
 
 
-def read(*items: dict[str, Any], cluster: str | None = None) -> Found:
+def read(*items: dict[str, Any], cluster: str | None = None, now_ms: int = NOW_MS) -> Found:
     """Read a dump."""
-    return read_objects([Source("dump", json.dumps(listed(*items), indent=4))], cluster)
+    return read_objects([Source("dump", json.dumps(listed(*items), indent=4))], now_ms, cluster)
 
 
 def test_a_pool_says_who_holds_what() -> None:
@@ -94,6 +95,14 @@ def test_since_when_is_said_only_if_it_is_known(other: dict[str, str]) -> None:
     assert found.leases[0].lease.effective_at_ms is None
 
 
+def test_what_has_just_begun_is_not_of_a_time_to_come() -> None:
+    """The clock there may be ahead by some minutes; by an hour, something is wrong."""
+    items = pool(leases={"10.0.0.5": pod()}), endpoint()
+    soon, far = (read(*items, now_ms=CREATED_MS - ms) for ms in (300_000, 3_600_000))
+    assert soon.leases[0].lease.effective_at_ms is None
+    assert far.leases[0].lease.effective_at_ms == CREATED_MS
+
+
 def test_an_address_that_no_pool_records_is_told() -> None:
     """A Pod has it and nothing keeps it from others: somebody must look."""
     (warning,) = read(pool(), endpoint()).warnings
@@ -109,10 +118,10 @@ def test_every_form_of_a_dump() -> None:
         yaml.safe_dump(listed(*items)), yaml.safe_dump_all(items), yaml.safe_dump_all(kinds),
         "\n".join(map(json.dumps, items)), "\n\n".join(map(json.dumps, kinds)) + "\n",
     ):  # fmt: skip
-        found = read_objects([Source("dump", text)])
+        found = read_objects([Source("dump", text)], NOW_MS)
         assert [entry.lease for entry in found.leases] == expected
     two = [Source("p", json.dumps(items[0])), Source("e", json.dumps(items[1]))]
-    assert [entry.lease for entry in read_objects(two).leases] == expected
+    assert [entry.lease for entry in read_objects(two, NOW_MS).leases] == expected
 
 
 def broken(**status: Any) -> dict[str, Any]:

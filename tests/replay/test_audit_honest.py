@@ -55,13 +55,22 @@ TOGETHER: Final = st.builds(
                                          other._replace(interface="net1", owner=one.owner))),
     allocates(), allocates(),
 )  # fmt: skip
+
+
+def _adopted(
+    ips: RangeSet, owner: str, since_s: int | None, ttl_s: int | None, shorter: int
+) -> Adopted:
+    """A lease from elsewhere, of an address or of the block around it."""
+    length = (32 if ips.family == 4 else 128) - shorter
+    first = ips.ranges[0][0] >> shorter << shorter
+    since_ms = None if since_s is None else START_MS + since_s * 1_000
+    address = from_int(first, ips.family)
+    return Adopted(address, length, owner, effective_at_ms=since_ms, ttl_s=ttl_s)
+
+
 ADOPTED: Final = st.builds(
-    lambda ips, owner, since_s, ttl_s: Adopted(
-        from_int(ips.ranges[0][0], ips.family), 32 if ips.family == 4 else 128, owner,
-        effective_at_ms=None if since_s is None else START_MS + since_s * 1_000, ttl_s=ttl_s,
-    ),
-    few_addresses(), st.sampled_from("xy"), st.none() | st.integers(0, 60),
-    st.none() | st.integers(1, 60),
+    _adopted, few_addresses(), st.sampled_from("xy"), st.none() | st.integers(0, 60),
+    st.none() | st.integers(1, 60), st.sampled_from((0, 0, 0, 1, 2)),
 )  # fmt: skip
 ADOPTS: Final = st.builds(
     lambda leases: Adopt(tuple(leases), "elsewhere"), st.lists(ADOPTED, min_size=1, max_size=4)
