@@ -345,13 +345,14 @@ NETWORKS: Final = Selectors(multus_names=("kube-system/macvlan",))
                      id="L00006"),
     ],
 )  # fmt: skip
-def test_d00009_to_d00016_and_l00001_to_l00006_a_pool_is_for_whom_it_selects(
+def test_a_pool_is_for_whom_it_selects(
     ledger: TestLedger, selectors: Selectors, around: dict[str, Any], reason: str | None
 ) -> None:
     """Matched, the address is given; else the refusal says by which selector; a name beats labels.
 
-    D00009, D00010: multusName. D00011 to D00013: nodeName. D00014 to D00016: namespaceName. L00001
-    to L00006: nodeAffinity, namespaceAffinity and podAffinity, matched and not.
+    D00009, D00010: multusName. D00011, D00012, D00013: nodeName. D00014, D00015, D00016:
+    namespaceName. L00001, L00002: nodeAffinity; L00003, L00004: namespaceAffinity; L00005, L00006:
+    podAffinity, matched and not.
     """
     answer = chosen(ledger, selectors, **around)
     if reason is None:
@@ -362,7 +363,7 @@ def test_d00009_to_d00016_and_l00001_to_l00006_a_pool_is_for_whom_it_selects(
         assert f"pool picky is not for this request: {reason}" in answer.message
 
 
-def test_d00009_the_network_of_an_interface_is_that_of_its_annotation(ledger: TestLedger) -> None:
+def test_the_network_of_an_interface_is_that_of_its_annotation(ledger: TestLedger) -> None:
     """D00009: as Multus is told; of the further ones, a mere name is of the Pod's namespace."""
     for number, name in enumerate(("kube-system/macvlan", "shop/ipvlan")):
         ips = [f"10.9.{number}.1"]

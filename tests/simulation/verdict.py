@@ -97,7 +97,9 @@ def _acknowledged_once(cluster: Cluster, entries: list[RawEntry]) -> None:
                 f"{attempt.process} answered before it had noted what it saw",
             )
         certain = key not in cluster.world.early and all(
-            isinstance(attempt.outcome, (Held, Refusal, Unavailable)) for attempt in attempts
+            isinstance(attempt.outcome, (Held, Refusal, Unavailable))
+            and not _was_lost(cluster, attempt)
+            for attempt in attempts
         )
         _expect(not (certain and stands), f"{attempts} wrote nothing, and stands in the stream")
 
