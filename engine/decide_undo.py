@@ -38,7 +38,7 @@ def decide_undo(facts: Facts, command: Undo, claim: Claim) -> Decision:
     holder = _holder(facts, ended)
     if holder is not None:
         return _held_again(command.lease, ended, holder)
-    last = facts.last_tenure(ended.address)
+    last = facts.last_tenure(ended.address, ended.prefix_length)
     if last is None or last[1] != command.lease:
         since = "" if last is None else f" (lease {last[1]})"
         message = f"{_text(ended)} was given out again after lease {command.lease}{since}"
@@ -67,18 +67,14 @@ def _ends(lease: EndedLease | Lease) -> tuple[int, int]:
 
 
 def _holder(facts: Facts, ended: EndedLease) -> Lease | None:
-    """Who holds the address now, as it was or with more or less around it.
-
-    Undoing is rare, so all leases are looked through: blocks and single addresses may overlap.
-    """
+    """Who holds the address now, as it was or with more or less around it."""
     held = facts.lease_at(ended.address)
     if held is not None:
         return held
-    family, (first, last) = family_of(ended.address), _ends(ended)
-    for lease in facts.leases():
-        if family_of(lease.address) == family:
-            begin, end = _ends(lease)
-            if begin <= last and first <= end:
+    wanted = RangeSet(family_of(ended.address), [_ends(ended)])
+    for pool in facts.pools():
+        if pool.spec.family == wanted.family and pool.effective & wanted:
+            for lease in facts.leases_within(pool.pool_id, wanted):
                 return lease
     return None
 

@@ -188,3 +188,28 @@ def test_others_in_the_batch_get_another_address() -> None:
     for call in calls:
         assert isinstance(call.outcome, Done)
     assert not audit(ledger.stream).total
+
+
+@pytest.mark.parametrize("between", ["10.0.0.5", "10.0.0.4/31", None])
+@pytest.mark.parametrize("still", [True, False])
+def test_a_block_comes_back_whole_or_not_at_all(between: str | None, *, still: bool) -> None:
+    """Not if somebody has, or had meanwhile, a part of it; and not as a part of another block."""
+    ledger = TestLedger()
+    ledger.apply(make_pool(cooldown_s=0))
+    (block,) = ledger.grant(ips=["10.0.0.4"], prefix_length=30)
+    ledger.done(make_release(block.lease_id))
+    if between is not None:
+        first, _, length = between.partition("/")
+        (other,) = ledger.grant(ips=[first], owner="other", prefix_length=int(length or 32))
+        if not still:
+            ledger.done(make_release(other.lease_id))
+        refusal = refused(ledger, block)
+        assert refusal.kind == "conflict"
+        assert f"10.0.0.4/30 was given {'to other' if still else 'out again'}" in refusal.message
+        return
+    done = ledger.run(undo(ledger, block.lease_id))
+    assert isinstance(done, Done)
+    (record,) = done.records
+    assert isinstance(record.event, LeaseGranted)
+    assert (bytes(block.address), 30) == record.event[1:3]
+    assert not audit(ledger.stream).total
