@@ -43,6 +43,7 @@ class Reason(Enum):
     LEASED = "leased"
     LEASE_OVERDUE = "lease_overdue"
     CONFLICT_REPORTED = "conflict_reported"
+    MISSING = "missing"
     QUARANTINED = "quarantined"
     COOLING = "cooling"
     RESERVED = "reserved"
@@ -241,7 +242,9 @@ def _leased(asked: Asked) -> Iterator[Found]:
     lease, pool = asked.lease, asked.pool
     if lease is None or pool is None:
         return
-    text = f"leased to {lease.owner} on {lease.interface} (lease {lease.lease_id})"
+    alone = lease.prefix_length == len(lease.address) * 8
+    block = "" if alone else f"in the block {lease.text} "
+    text = f"leased {block}to {lease.owner} on {lease.interface} (lease {lease.lease_id})"
     room = may_make_room(asked.facts, pool, lease, asked.asker, asked.now_ms)
     found = _of_lease(Reason.LEASED, lease, text, None if room else "conflict")
     yield found._replace(pool=pool.name)
@@ -267,6 +270,17 @@ def _conflict_reported(asked: Asked) -> Iterator[Found]:
         yield Found(
             Reason.CONFLICT_REPORTED, text, lease=lease.lease_id, why=report.reason,
             position=report.position,
+        )  # fmt: skip
+
+
+def _missing(asked: Asked) -> Iterator[Found]:
+    lease = asked.lease
+    absence = None if lease is None else asked.facts.absence_of(lease.lease_id)
+    if lease is not None and absence is not None and absence.times:
+        number = "one observation" if absence.times == 1 else f"{absence.times} observations"
+        yield Found(
+            Reason.MISSING, f"not found in use in {number}", lease=lease.lease_id,
+            since_ms=absence.since_ms, position=absence.position,
         )  # fmt: skip
 
 
@@ -351,6 +365,7 @@ FINDERS: Final[dict[Reason, Callable[[Asked], Iterator[Found]]]] = {
     Reason.LEASED: _leased,
     Reason.LEASE_OVERDUE: _lease_overdue,
     Reason.CONFLICT_REPORTED: _conflict_reported,
+    Reason.MISSING: _missing,
     Reason.QUARANTINED: _quarantined,
     Reason.COOLING: _cooling,
     Reason.RESERVED: _reserved,

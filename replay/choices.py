@@ -31,9 +31,11 @@ class How(Enum):
     """How an address was chosen. The value is its name in JSON, and stable."""
 
     IMPORTED = "imported"
+    UNDONE = "undone"
     SUPERSEDED = "superseded"
     ASKED_FOR = "asked_for"
     OWN_RESERVATION = "own_reservation"
+    BEST_FIT = "best_fit"
     STICKY = "sticky"
     RANDOM = "random"
     OVERDUE = "overdue"
@@ -120,6 +122,10 @@ def _said_itself(grant: Grant) -> Choice | None:
     decided_at = grant.record.commit.decided_at
     if grant.event.source is not None:
         return Choice(How.IMPORTED, f"imported from {grant.event.source}", decided_at)
+    supersedes, cause = grant.event.supersedes, grant.record.header.cause
+    if supersedes is not None and cause is not None:  # only an undo names both
+        text = f"given back: the end of lease {supersedes} was undone"
+        return Choice(How.UNDONE, text, decided_at)
     return None
 
 
@@ -135,6 +141,12 @@ class _Then(NamedTuple):
     def address(self) -> Address:
         """The address that was chosen."""
         return Address(self.grant.event.address)
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is a block and not a single address."""
+        event = self.grant.event
+        return event.prefix_length < len(event.address) * 8
 
     @property
     def owner(self) -> str:
@@ -167,12 +179,13 @@ def _superseded(then: _Then) -> str | None:
 def _asked_for(then: _Then) -> str | None:
     """Whether the request was for this address: its hash is that of the plain command for it."""
     record, event = then.grant
+    length = event.prefix_length if event.prefix_length < len(event.address) * 8 else None
     ttls = {event.ttl_s, None} if event.ttl_s == then.pool.spec.ttl_s else {event.ttl_s}
     commands = (
         Allocate(
             ((then.pool.name,),), then.owner, event.interface, record.sealed.uid,
             (then.address,), 1, ttl_s, record.sealed.labels, event.cluster,
-            record.header.effective_at_ms,
+            record.header.effective_at_ms, length,
         )
         for ttl_s in ttls
     )  # fmt: skip
@@ -207,6 +220,15 @@ def _sticky(then: _Then) -> str | None:
     return None
 
 
+def _best_fit(then: _Then) -> str | None:
+    event = then.grant.event
+    if not then.is_block:
+        return None
+    first, _ = next(then.facts.free_blocks(then.pool.pool_id, event.prefix_length), (None, 0))
+    fits = "the lowest of the smallest free blocks that it fits in"
+    return f"{fits}, of pool {then.pool.name}" if first == to_int(then.address) else None
+
+
 def _overdue(then: _Then) -> str | None:
     holder = then.facts.lease_at(then.address)
     if holder is None:
@@ -222,6 +244,8 @@ def _rested_longest(then: _Then) -> str | None:
 
 def _lowest_free(then: _Then) -> str | None:
     facts, pool_id = then.facts, then.pool.pool_id
+    if then.is_block:
+        return None
     value = facts.lowest_free(pool_id)
     while value in then.taken:
         value = facts.lowest_free(pool_id, value + 1)
@@ -231,7 +255,7 @@ def _lowest_free(then: _Then) -> str | None:
 
 
 def _longest_idle(then: _Then) -> str | None:
-    if then.pool.spec.policy not in {"least-recently-used", "sticky"}:
+    if then.is_block or then.pool.spec.policy not in {"least-recently-used", "sticky"}:
         return None
     order = (v for v in then.facts.longest_idle(then.pool.pool_id) if v not in then.taken)
     if next(order, None) != to_int(then.address):
@@ -245,6 +269,7 @@ _FINDERS: Final[dict[How, Callable[[_Then], str | None]]] = {
     How.ASKED_FOR: _asked_for,
     How.RANDOM: _random,
     How.OWN_RESERVATION: _own_reservation,
+    How.BEST_FIT: _best_fit,
     How.STICKY: _sticky,
     How.OVERDUE: _overdue,
     How.RESTED_LONGEST: _rested_longest,

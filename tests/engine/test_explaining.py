@@ -40,6 +40,7 @@ from tests.builders import (
     make_release,
     make_reservation,
 )
+from tests.leaks import reconcile, seen
 
 IPS: Final = ["10.0.0.1-10.0.0.4"]
 SELECTED: Final = Selectors(pod_affinity=Selector(match_labels=(("app", "web"),)))
@@ -95,6 +96,14 @@ def _reported(ledger: TestLedger) -> None:
     ledger.done(aside("10.0.0.1"))
 
 
+def _missing(ledger: TestLedger) -> None:
+    ledger.grant("a", owner="other")
+    ledger.grant("a", owner="another")
+    for _ in range(2):
+        ledger.clock.now_ms += 1_000
+        reconcile(ledger, seen(ledger.clock.now_ms, ("10.0.0.2", "another")))
+
+
 def _cooling(ledger: TestLedger) -> None:
     ledger.apply(make_pool("a", ips=IPS, cooldown_s=10))
     ledger.grant("a", owner="other")
@@ -143,6 +152,7 @@ SCENARIOS: Final[dict[Reason, Scenario]] = {
     Reason.CONFLICT_REPORTED: Scenario(
         _reported, "told", "x", "something else answers on it: quarantined when lease 3 ends"
     ),
+    Reason.MISSING: Scenario(_missing, "told", "x", "not found in use in 2 observations"),
     Reason.QUARANTINED: Scenario(
         lambda ledger: ledger.done(aside("10.0.0.1", for_s=60)), "no", "x", "quarantined"
     ),

@@ -20,6 +20,7 @@ from tests.builders import (
     make_release,
     make_reservation,
 )
+from tests.leaks import undo
 
 
 def make(**fields: Any) -> TestLedger:
@@ -108,6 +109,22 @@ def _longest_idle() -> tuple[TestLedger, Lease]:
     return ledger, ledger.grant("a")[0]
 
 
+def _undone() -> tuple[TestLedger, Lease]:
+    ledger = make(cooldown_s=60)
+    (lease,) = ledger.grant("a")
+    ledger.done(make_release(lease.lease_id))
+    done = ledger.run(undo(ledger, lease.lease_id))
+    assert isinstance(done, Done)
+    return ledger, granted(done)[0]
+
+
+def _best_fit() -> tuple[TestLedger, Lease]:
+    ledger = TestLedger()
+    ledger.apply(make_pool("a"))
+    ledger.grant("a", ips=["10.0.0.20"])
+    return ledger, ledger.grant("a", prefix_length=31, owner="other")[0]
+
+
 def _not_first() -> tuple[TestLedger, Lease]:
     # Which pools were named beside it is not known, so the request cannot be put together.
     ledger = make()
@@ -121,6 +138,8 @@ SCENARIOS: Final[dict[How, Scenario]] = {
     How.OVERDUE: Scenario(_overdue, "lease 4 on it was past its time"),
     How.RESTED_LONGEST: Scenario(_rested, "the longest idle"),
     How.LOWEST_FREE: Scenario(_lowest, "the lowest free address of pool a"),
+    How.UNDONE: Scenario(_undone, "the end of lease 4 was undone"),
+    How.BEST_FIT: Scenario(_best_fit, "the smallest free blocks"),
     How.STICKY: Scenario(_sticky, "what the owner held last (lease 5)"),
     How.RANDOM: Scenario(_random, "draws it again on that state"),
     How.LONGEST_IDLE: Scenario(_longest_idle, "the longest idle of pool a"),
