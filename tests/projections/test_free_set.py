@@ -228,7 +228,8 @@ class FreeSetMachine(RuleBasedStateMachine):
         low = data.draw(st.integers(low, high))
         high = data.draw(st.integers(low, high))
         if too_much:
-            high = data.draw(st.integers(high, min(high + 40, self.last)))
+            # A block may have been taken that reaches beyond what is drawn from.
+            high = data.draw(st.integers(high, max(high, min(high + 40, self.last))))
         high = min(high, low + RANGE_SIZE_MAX - 1)
         if self.model.change(low, high, takes=False):
             self.free_set.give_back_range(low, high)
