@@ -55,11 +55,12 @@ class _Asked(TypedDict):
               help="Which cluster they are from; goes before the names of Pods.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_Asked]) -> int:
-    """Take over what Spiderpool, Kea, a CSV file or an export hold.
+    """Take over what Spiderpool, Kea or a CSV file hold.
 
-    Pools, reservations, leases. All of it is read and checked before anything is written. What is here already is left as it
-    is, so an import that was interrupted is just run again. Leases that cannot be imported are
-    listed with why, and the others are imported; the exit code is 4 then.
+    Pools, reservations and leases, also those of an `export`. All of it is read and checked before
+    anything is written. What is here already is left as it is, so an import that was interrupted
+    is just run again. Leases that cannot be imported are listed with why, and the others are
+    imported; the exit code is 4 then.
     """
     from ipledger.importing import make_plan, read_found
     from ipledger.manifests import read_sources

@@ -51,8 +51,8 @@ class World:
         self.without = without
         self.happened: Counter[str] = Counter()
         self.calm = False  # at the end nothing goes wrong any more
-        # Commands that were told twice and came at a wrong time first: a clock, and not a tag,
-        # refused them, so the second one may land when nobody asks for it any more.
+        # Commands that arrive a second time, and that a clock and not a tag may have refused
+        # before: they may land when nobody asks for them any more.
         self.early: set[bytes] = set()
         self._ghosts = 0
 
@@ -67,6 +67,7 @@ class World:
     def later(self, append: tuple[Anchor, int, int, Sequence[Proposal]]) -> None:
         """A request arrives when nobody waits for its answer any more."""
         self._ghosts += 1
+        self.early |= {_key(proposal) for proposal in append[3] if proposal.not_before_ms}
         wait_ms = self.random.randrange(3 * _CLIENT_TIMEOUT_MS)
 
         def arrive() -> None:
@@ -74,6 +75,11 @@ class World:
             self.server.append(*append)
 
         self.schedule.spawn(f"late request {self._ghosts}", arrive)
+
+
+def _key(proposal: Proposal) -> bytes:
+    """The command that a proposal is of."""
+    return decode_entry(RawEntry(0, 1, *proposal.entries[0])).header.command
 
 
 class Link:
@@ -112,8 +118,7 @@ class Link:
             if reply.status == "clock" or (
                 reply.status == "ok" and isinstance(reply.verdicts[at], Untimely)
             ):
-                raw = RawEntry(0, 1, *proposal.entries[0])
-                self._world.early.add(decode_entry(raw).header.command)
+                self._world.early.add(_key(proposal))
 
     def _travel(self) -> None:
         slow = self._world.happens("delay")
