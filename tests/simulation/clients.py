@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from engine.bulk import read_rows
 from engine.commands import Claim, Command
 from engine.entry import Anchor, RawEntry
-from engine.errors import IntegrityError, LedgerError, Unavailable, UnknownOutcome
+from engine.errors import IntegrityError, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream
 from engine.reading import Checkpoint, Continuity, HighWater, read_commits, resume
 from ipledger.high_water import merged
@@ -173,12 +173,12 @@ class WriterProcess:
         return Moment(world.server.head().position, schedule.turns, server_ms)
 
 
-class ConsumerProcess:
-    """Reads on from where it stopped, whole commits; is killed between reading and noting it."""
+class _Follower:
+    """Catches up again and again; is killed at any step, and goes on from what it has kept."""
+
+    _pause_ms = 200
 
     def __init__(self, world: World) -> None:
-        self.checkpoint: Checkpoint | None = None
-        self.read: list[tuple[int, bytes]] = []  # position and check value of each entry
         self.stopped: IntegrityError | None = None
         self.done = False
         self._world = world
@@ -188,11 +188,24 @@ class ConsumerProcess:
         while not self.done and self.stopped is None:
             try:
                 self.catch_up()
-                self._world.schedule.pause(self._world.random.randrange(200))
+                self._world.schedule.pause(self._world.random.randrange(self._pause_ms))
             except (Crashed, Unavailable):
                 pass
             except IntegrityError as error:
                 self.stopped = error
+
+    def catch_up(self) -> None:
+        """Read to the end as of now."""
+        raise NotImplementedError
+
+
+class ConsumerProcess(_Follower):
+    """Reads on from where it stopped, whole commits; is killed between reading and noting it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.checkpoint: Checkpoint | None = None
+        self.read: list[tuple[int, bytes]] = []  # position and check value of each entry
 
     def catch_up(self) -> None:
         """Read to the end as of now; each commit is noted with how far it came, in one step."""
@@ -207,25 +220,14 @@ class ConsumerProcess:
                 pending = []
 
 
-class MirrorProcess:
+class MirrorProcess(_Follower):
     """Copies the stream; is killed at any step, and goes on where its copy ends."""
 
-    def __init__(self, world: World) -> None:
-        self.copy = MemoryStream(lambda: world.schedule.now_ms)
-        self.stopped: LedgerError | None = None
-        self.done = False
-        self._world = world
+    _pause_ms = 300
 
-    def live(self) -> None:
-        """Until it is told that there will be no more."""
-        while not self.done and self.stopped is None:
-            try:
-                self.catch_up()
-                self._world.schedule.pause(self._world.random.randrange(300))
-            except (Crashed, Unavailable):
-                pass
-            except IntegrityError as error:
-                self.stopped = error
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.copy = MemoryStream(lambda: world.schedule.now_ms)
 
     def catch_up(self) -> None:
         """Copy until there is nothing left."""
