@@ -30,13 +30,14 @@ from tests.simulation.network import World
 
 _POOLS: Final = (
     make_pool("a", "10.0.0.0/28"),
-    make_pool("b", "10.0.1.0/28", cooldown_s=3),
-    make_pool("c", "10.0.2.0/26", ttl_s=2),
+    make_pool("b", "10.0.1.0/28", cooldown_s=3, policy="sticky", sticky_s=60),
+    make_pool("c", "10.0.2.0/26", ttl_s=2, policy="least-recently-used"),
 )
 _CHANGED: Final = (
     make_pool("a", "10.0.0.0/28", disabled=True),
     make_pool("b", "10.0.1.0/28", cooldown_s=1),
     make_pool("c", "10.0.2.0/26", ttl_s=1),
+    make_pool("c", "10.0.2.0/26", policy="random", default=True),
     make_pool("d", "10.0.3.0/29", cooldown_s=2),
 )
 _GROUPS: Final = ("a", "b", "c", "a,b", "b,c,a", "d,a")
@@ -84,8 +85,10 @@ class Commands:
     def _allocate(self) -> Allocate:
         choose = self._random.choice
         groups = choose(((choose(_GROUPS),), (choose(_GROUPS),), ("a", "c")))
+        length = choose((None, None, None, None, 31, 30))
         return make_allocate(
-            *groups,
+            *choose((groups, groups, groups, ("[ac]",))),
+            prefix_length=length,
             owner=f"pod-{self._random.randrange(_OWNERS)}",
             uid=choose((None, "u1", "u2", "u3")),
             interface=choose((DEFAULT_INTERFACE, "net1")),
