@@ -173,7 +173,11 @@ def _owner_holds_another(asked: Asked) -> Iterator[Found]:
     if asked.pool is None:
         return
     leases = asked.facts.leases_of(asked.asker, asked.request.interface)
-    held = [lease for lease in leases if lease.pool_id == asked.pool.pool_id]
+    # Blocks are counted apart: who holds one may have a single address beside it.
+    held = [
+        lease for lease in leases
+        if lease.pool_id == asked.pool.pool_id and lease.prefix_length == len(lease.address) * 8
+    ]  # fmt: skip
     if held and asked.lease not in held:
         lease = held[0]
         text = (

@@ -59,12 +59,37 @@ class Around(TypedDict, total=False):
     network: str | None
 
 
+_AROUND: Final = frozenset(Around.__annotations__)
+_ARGUMENTS: Final = (
+    "addresses", "cluster", "count", "effective_at_ms", "families", "interface", "labels",
+    "prefix_length", "ttl_s", "uid", "command_id", "timeout_s", *sorted(_AROUND),
+)  # fmt: skip
+
+
+def read_whole(value: object, what: str) -> int:
+    """A whole number, which true and false are not.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if type(value) is not int:
+        raise InvalidInput(f"{what} {value!r} is not a whole number", "give an integer")
+    return value
+
+
 def read_requester(around: Around) -> Requester:
     """For whom an address is asked, as far as the selectors of pools look at it.
 
     Raises:
-        InvalidInput: something is no printable text, or too much of it.
+        InvalidInput: something is no printable text, or too much of it; or an argument is unknown.
     """
+    unknown = sorted(set(around) - _AROUND)
+    if unknown:
+        from difflib import get_close_matches
+
+        near = get_close_matches(unknown[0], _ARGUMENTS, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]}?" if near else "see help(ipledger.Ledger.allocate)"
+        raise InvalidInput(f"there is no argument {unknown[0]!r}", hint)
     namespace, node, network = around.get("namespace"), around.get("node"), around.get("network")
     asked = Requester(
         None if namespace is None else check_text(namespace, "namespace"),

@@ -39,6 +39,7 @@ from ipledger.asking import (
     read_families,
     read_groups,
     read_requester,
+    read_whole,
 )
 from ipledger.operation import (
     Allocated,
@@ -144,6 +145,10 @@ def raise_level(
     return Operation(Raise(level), claim, key, timeout_s, read)
 
 
+def _maybe_whole(value: int | None, what: str) -> int | None:
+    return None if value is None else read_whole(value, what)
+
+
 def allocate(
     pools: Pools,
     owner: str,
@@ -198,12 +203,12 @@ def allocate(
         interface=check_interface(interfaces[0]),
         uid=None if uid is None else check_text(uid, "uid"),
         addresses=tuple(parse_address(text) for text in addresses),
-        number=count,
+        number=read_whole(count, "count"),
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
         labels=lease_labels(labels, requester),
         cluster=None if cluster is None else check_text(cluster, "cluster"),
-        effective_at_ms=effective_at_ms,
-        prefix_length=prefix_length,
+        effective_at_ms=_maybe_whole(effective_at_ms, "effective_at_ms"),
+        prefix_length=_maybe_whole(prefix_length, "prefix_length"),
         requester=requester,
         families=read_families(families),
     )
@@ -274,7 +279,7 @@ def release(
         interface=None if interface is None else check_interface(interface),
         address=None if address is None else parse_address(address),
         labels=check_labels(labels or {}),
-        effective_at_ms=effective_at_ms,
+        effective_at_ms=_maybe_whole(effective_at_ms, "effective_at_ms"),
     )
 
     def read(outcome: Done | Held) -> Released:

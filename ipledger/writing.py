@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from engine import tags
 from engine.commands import Claim, Command, Delete, Reconcile, Release, request_hash
 from engine.decide import decide
-from engine.draft import Draft, Nothing
+from engine.draft import Decision, Draft, Nothing
 from engine.entry import COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Header, Record
 from engine.errors import LedgerError, Refusal
 from engine.events import Event, LeaseGranted, Sealed
@@ -214,7 +214,7 @@ class Protocol:
                 waiting.append(call)
                 continue
             mark = placement.mark()
-            decision = decide(self.state, call.command, call.claim, placement, now_ms)
+            decision = self._decide(call, placement, now_ms)
             if not isinstance(decision, Draft):
                 placement.rewind(mark)
                 waiting.append(call)
@@ -240,6 +240,19 @@ class Protocol:
             for entry in proposal.entries:
                 pending.update(entry.t.decode().split())
         return Batch(tuple(members), tuple(proposals), tuple(waiting), tuple(left)), answers
+
+    def _decide(self, call: Call, placement: Placement, now_ms: int) -> Decision | LedgerError:
+        """What is decided of a call. What a decision stumbles over is its caller's alone.
+
+        Deciding changes nothing, so whoever else is in the batch need not hear of it.
+        """
+        try:
+            return decide(self.state, call.command, call.claim, placement, now_ms)
+        except LedgerError:
+            raise  # it is about the state: the writer must know
+        except Exception as error:  # noqa: BLE001 - a bug, or a command of wrong types
+            message = f"the command could not be decided: {type(error).__name__}: {error}"
+            return LedgerError(message, "nothing was written; please report it")
 
     def _knows_enough(self, call: Call) -> bool:
         """Whether the state is new enough to say which leases the command speaks of.
@@ -337,7 +350,9 @@ class Protocol:
         """The answer that writes nothing, from a state that is fresh; None if it now writes."""
         if known := self._known(call):
             return known
-        decision = decide(self.state, call.command, call.claim, Placement(), now_ms)
+        decision = self._decide(call, Placement(), now_ms)
+        if isinstance(decision, LedgerError):
+            return decision
         if isinstance(decision, Nothing):
             return Held(decision.leases)
         if isinstance(decision, Refusal):

@@ -532,3 +532,15 @@ def test_every_refusal_has_its_reason() -> None:
     assert written == set(REFUSALS)
     refusing = set(MESSAGES) | {Reason.EXHAUSTED}
     assert set().union(*REFUSALS.values()) == refusing, "each reason that refuses is a refusal's"
+
+
+def test_who_holds_a_block_may_have_an_address_beside_it() -> None:
+    """Blocks and single addresses are counted apart, here as when it is decided."""
+    ledger = TestLedger()
+    ledger.apply(make_pool("a"))
+    ledger.grant("a", owner="x", ips=["10.0.0.16"], prefix_length=28)
+    told = explain(
+        ledger.state, address("10.0.0.77"), now_ms=ledger.clock.now_ms, position=0, owner="x"
+    )
+    assert told.verdict.given
+    assert ledger.take("a", owner="x", ips=["10.0.0.77"]) == ["10.0.0.77"]

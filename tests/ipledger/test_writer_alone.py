@@ -12,7 +12,13 @@ import pytest
 
 from engine.commands import Claim
 from engine.entry import Anchor
-from engine.errors import HistoryDiverged, IntegrityError, Unavailable, UnknownOutcome
+from engine.errors import (
+    HistoryDiverged,
+    IntegrityError,
+    LedgerError,
+    Unavailable,
+    UnknownOutcome,
+)
 from engine.stream import AppendReply, Head, Proposal
 from ipledger.writer import Writer
 from ipledger.writing import Call, Done
@@ -143,3 +149,24 @@ def test_a_call_whose_time_has_run_out_is_told_so(ledger: TestLedger) -> None:
     clock.sleep_s(6)
     writer.drive()
     assert isinstance(call.outcome, Unavailable)
+
+
+def test_what_a_decision_stumbles_over_is_its_callers_alone(ledger: TestLedger) -> None:
+    """A command of wrong types is answered with an error; the others, and the next, go on."""
+    writer = Writer(
+        ledger.stream, ledger.continuity, ledger.state, clock=Clock(ledger.clock.now_ms)
+    )
+    wrong: Any = "2"
+    calls = [
+        _call(writer, make_allocate(owner="a"), 1),
+        _call(writer, make_allocate(owner="b", number=wrong), 2),
+        _call(writer, make_allocate(owner="c"), 3),
+    ]
+    writer.drive()
+    assert isinstance(calls[0].outcome, Done)
+    assert isinstance(calls[1].outcome, LedgerError)
+    assert "could not be decided: TypeError" in calls[1].outcome.message
+    assert isinstance(calls[2].outcome, Done)
+    later = _call(writer, make_allocate(owner="d"), 4)
+    writer.drive()
+    assert isinstance(later.outcome, Done)
