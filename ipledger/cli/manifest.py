@@ -187,8 +187,14 @@ def delete(
             operation = operations.delete(
                 *targets, ignore_not_found=ignore_not_found, cascade=cascade, **settings.claims()
             )
+            leases = _leases_by_pool(ledger)
             deleted = ledger.preview(operation) if dry_run else ledger.run(operation)
-            items += [_deleted_item(ledger, *entry) for entry in deleted]
+            items += [
+                _revoked_item(entry.name, leases[entry.name])
+                if cascade and entry.kind == "pool" and leases.get(entry.name)
+                else _deleted_item(ledger, *entry)
+                for entry in deleted
+            ]
         position = ledger.position
     if dry_run:
         click.echo("dry run: nothing was changed", err=True)
@@ -256,6 +262,18 @@ def _must_be_there(
         if found is None:
             hint = f"see `ipledger get {kind}s`, or use --ignore-not-found"
             raise Refused(Refusal("not_found", f"{kind} {name} does not exist", hint, name))
+
+
+def _leases_by_pool(ledger: Ledger) -> dict[str, int]:
+    """How many leases each pool has."""
+    state = ledger.state
+    return {pool.name: state.lease_table.in_pool(pool.pool_id) for pool in state.pools()}
+
+
+def _revoked_item(name: str, leases: int) -> Item:
+    """A pool that is deleted with its leases, also if it was terminating already."""
+    detail = "1 lease revoked" if leases == 1 else f"{leases} leases revoked"
+    return {"kind": "pool", "name": name, "result": "deleted", "detail": detail}
 
 
 def _deleted_item(ledger: Ledger, kind: str, name: str, did: str) -> Item:

@@ -100,3 +100,16 @@ def test_misuse_is_told(web: Cli, words: list[str], says: str) -> None:
     result = web("delete", *words, "-o", "json")
     assert (result.code, result.error["kind"]) == (2, "usage")
     assert says in result.error["message"]
+
+
+def test_a_terminating_pool_is_deleted_with_its_leases(web: Cli) -> None:
+    """Its leases are revoked, and that is what is said; the dry run says the same."""
+    web.ok("allocate", "--pool", "web", "--owner", "a")
+    web.ok("allocate", "--pool", "web", "--owner", "b", "--prefix-length", "31")
+    web.ok("delete", "pool", "web")
+    told = "pool/web deleted (2 leases revoked)\n"
+    assert web("delete", "pool", "web", "--cascade", "--dry-run").out == told
+    assert len(web.json("get", "leases").items) == 2
+    assert web.ok("delete", "pool", "web", "--cascade") == told
+    assert web.json("get", "leases").items == []
+    assert web.json("get", "pools", "-o", "json").items[0]["name"] != "web"
