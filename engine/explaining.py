@@ -107,7 +107,7 @@ POOL_REASONS: Final = (
 class Outlook(NamedTuple):
     """What a pool would give an owner that asks for any address, or why none.
 
-    ``address`` is the one that would be given; other commands may take it first.
+    ``address`` is the one that would be given, if it is not drawn; others may take it first.
     """
 
     pool: Pool
@@ -149,5 +149,8 @@ def outlook(
         for change in decision.changes
         if isinstance(change.event, LeaseGranted)
     )
+    if pool.spec.policy == "random":  # what is drawn here is not what will be
+        text = "would give an address that is drawn at random"
+        return Outlook(pool, Found(Reason.WOULD_GIVE, text, gives=True, pool=pool.name))
     text = f"would give {format_address(address)}"
     return Outlook(pool, Found(Reason.WOULD_GIVE, text, gives=True, pool=pool.name), address)

@@ -175,7 +175,7 @@ def _explain_owner(settings: Settings, asked: AskedOf) -> None:
                 ledger.writer.stream, then, asker, interface, pools, tenures, progress
             )
         data = owner_view(told, then)
-    emit(settings.output, data, "\n".join(_owner_lines(data)), ())
+    emit(settings.output, data, "\n".join(_owner_lines(data, named=bool(pools))), ())
 
 
 def _tenures(settings: Settings, owner: str, interface: str | None) -> list[Tenure]:
@@ -189,7 +189,18 @@ def _tenures(settings: Settings, owner: str, interface: str | None) -> list[Tenu
     )  # fmt: skip
 
 
-def _owner_lines(data: Json) -> Iterator[str]:
+def _would_get(data: Json, *, named: bool) -> str:
+    """What the owner would get of the pools that were named; or that none was."""
+    if not named:
+        return "it names no pool here; if it named one, each would answer:"
+    gives = next((seen for seen in data["pools"] if seen["gives"]), None)
+    if gives is None:
+        return "if it asked, it would get nothing"
+    drawn = f"an address drawn at random, of pool {gives['pool']}"
+    return f"if it asked, it would get {data['would_get'] or drawn}"
+
+
+def _owner_lines(data: Json, *, named: bool) -> Iterator[str]:
     owner = plain(data["owner"])
     held, last = data["held"], data["last_ended"]
     where = "" if data["interface"] is None else f" on {plain(data['interface'])}"
@@ -206,8 +217,7 @@ def _owner_lines(data: Json) -> Iterator[str]:
     if last is not None:
         yield from _had_lines("held last", last)
     if data["pools"]:
-        would = data["would_get"]
-        yield f"if it asked, it would get {would}" if would else "if it asked, it would get nothing"
+        yield _would_get(data, named=named)
         yield fields((f"pool {seen['pool']}", seen["text"]) for seen in data["pools"])
     yield f"as of position {data['position']}, {data['at']}"
 
