@@ -266,3 +266,14 @@ def test_what_is_held_is_not_deleted_by_manifest(full: Cli, manifest: Manifest) 
     )
     assert (told.code, told.out) == (0, "reservation/kept deleted\n")
     assert "is not deleted" in told.err
+
+
+def test_leases_past_their_time_are_warned_of(web: Cli) -> None:
+    """They are held until somebody sweeps, but would not arrive where the export is applied."""
+    web.ok("allocate", "--pool", "web", "--owner", "late", "--ttl", "1s")
+    lease = web.json("get", "leases").items[0]
+    deadline = time.monotonic() + 10
+    while web("export", "--digest").code == 0 and "past their time" not in web("export").err:
+        assert time.monotonic() < deadline, lease
+    web.ok("sweep")
+    assert "past their time" not in web("export").err
