@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 def allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> int:
     """What each replica asks for, each on its own; the exit code says if any was refused."""
-    from ipledger.cli.leases import all_leases, lease_table, lease_views
+    from ipledger.cli.leases import all_leases, lease_table, lease_views, read_labels
+    from ipledger.wishes import as_held
 
     wishes = _wishes(settings, paths, asked)
+    said = read_labels(asked["labels"])
     with settings.open() as ledger:
+        wishes = [as_held(wish, ledger.state.leases_of, said) for wish in wishes]
         answers = ledger.run_all([wish.operation for wish in wishes])
         granted: list[Lease] = []
         refused: list[dict[str, Any]] = []

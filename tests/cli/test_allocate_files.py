@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tests.cli.conftest import Cli, deployment_yaml, pool_yaml, reservation_yaml
+
+if TYPE_CHECKING:
+    import pytest
 
 Manifest = Callable[[str], str]
 
@@ -85,3 +89,59 @@ def test_a_command_id_covers_all_replicas(web: Cli, manifest: Manifest) -> None:
     first = [lease["lease"] for lease in web.json(*ask).data["leases"]]
     web.ok("release", *map(str, first))
     assert [lease["lease"] for lease in web.json(*ask).data["leases"]] == first
+
+
+def pod_yaml(name: str, uid: str, more: str = "") -> str:
+    """A Pod of the namespace `ns` as a cluster knows it, which names no pool."""
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: ns, uid: {uid}}}\n"
+        f"spec: {{{more}}}\n---\n"
+    )
+
+
+def dump(pod: str, uid: str) -> str:
+    """What a Spiderpool dump says of a Pod with an address of the default pool `old`."""
+    return json.dumps({
+        "apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderIPPool",
+        "metadata": {"name": "old"},
+        "spec": {"subnet": "10.3.0.0/24", "ips": ["10.3.0.1-10.3.0.9"], "default": True},
+        "status": {"allocatedIPs": json.dumps({"10.3.0.4": {"pod": pod, "podUid": uid}})},
+    })  # fmt: skip
+
+
+def test_a_cluster_goes_before_its_owners(
+    web: Cli, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the option or the environment; workloads of the same name are then two."""
+    path = manifest(deployment_yaml("shop", 1, "web"))
+    (first,) = web.json("allocate", "-f", path, "--cluster", "c1").data["leases"]
+    monkeypatch.setenv("IPLEDGER_CLUSTER", "c2")
+    (second,) = web.json("allocate", "-f", path).data["leases"]
+    assert [first["owner"], second["owner"]] == ["c1/default/shop-0", "c2/default/shop-0"]
+    assert [first["cluster"], second["cluster"]] == ["c1", "c2"]
+
+
+def test_an_imported_pod_gets_what_it_holds(web: Cli, manifest: Manifest) -> None:
+    """Its manifest makes the owner and the uid that the import made; a new uid supersedes it."""
+    web.ok("import", manifest(dump("ns/web-0", "u-1")), "--cluster", "c1")
+    (imported,) = web.json("get", "leases").items
+    ask = ["--cluster", "c1", "-f", manifest(pod_yaml("web-0", "u-1"))]
+    assert [lease["lease"] for lease in web.json("allocate", *ask).data["leases"]] == [
+        imported["lease"]
+    ]
+    other = web("allocate", *ask, "--label", "a=b", "-o", "json")
+    assert other.data["refused"][0]["error"]["kind"] == "conflict", "that is asked for, and not so"
+    assert len(web.json("delete", *ask, "--dry-run").items) == 1
+    again = ["--cluster", "c1", "-f", manifest(pod_yaml("web-0", "u-2"))]
+    assert web("delete", *again).code == 3, "it is another Pod's"
+    (newer,) = web.json("allocate", *again).data["leases"]
+    assert newer["lease"] != imported["lease"]
+    assert (newer["uid"], newer["address"]) == ("u-2", imported["address"])
+    assert web.json("get", "leases").items == [newer]
+
+
+def test_the_uid_of_what_makes_pods_is_not_theirs(web: Cli, manifest: Manifest) -> None:
+    """A Deployment's own uid is on none of its replicas' leases."""
+    text = deployment_yaml("shop", 1, "web").replace("{name: shop}", "{name: shop, uid: u-1}")
+    (lease,) = web.json("allocate", "-f", manifest(text)).data["leases"]
+    assert lease["uid"] is None
