@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipledger.ledger import Ledger
     from ipledger.operation import Allocated
 
-_NOT_FOR_FILES = ("pools", "owner", "uid", "addresses", "count")
+_NOT_FOR_FILES = ("pools", "owner", "uid", "addresses", "count", "prefix_length")
 _LEASE_DIGITS_MAX = 18
 
 
@@ -196,7 +196,8 @@ def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Aske
     context = click.get_current_context()
     if paths:
         if any(value not in {None, ()} for name, value in asked.items() if name in _NOT_FOR_FILES):
-            raise click.UsageError("with -f, the manifest says which pools and owners", context)
+            message = "with -f, the manifest says which pools and owners, and each gets addresses"
+            raise click.UsageError(message, context)
         from ipledger.cli.workloads import allocate_files
 
         return allocate_files(settings, paths, asked)

@@ -146,7 +146,9 @@ def _impact(ledger: Ledger, kind: str, name: str, did: str) -> str | None:
     type=click.Path(),
     help="Delete what these manifests define; workloads give back their leases.",
 )
-@click.option("--namespace", metavar="NAME", help="With -f: of workloads that name none [default].")
+@click.option(
+    "--namespace", metavar="NAME", help="With -f: of workloads that name none, or this [default]."
+)
 @click.option(
     "--cluster",
     metavar="NAME",

@@ -78,7 +78,7 @@ def test_what_the_manifest_says_is_not_said_twice(web: Cli, manifest: Manifest) 
     path = manifest(deployment_yaml("shop", 1, "web"))
     for words in (
         ["--pool", "web"], ["--owner", "a"], ["--count", "2"], ["--ip", "10.0.0.12"],
-        ["--uid", "u"],
+        ["--uid", "u"], ["--prefix-length", "28"],
     ):  # fmt: skip
         assert web("allocate", "-f", path, *words).code == 2, words
 
@@ -145,3 +145,21 @@ def test_the_uid_of_what_makes_pods_is_not_theirs(web: Cli, manifest: Manifest) 
     text = deployment_yaml("shop", 1, "web").replace("{name: shop}", "{name: shop, uid: u-1}")
     (lease,) = web.json("allocate", "-f", manifest(text)).data["leases"]
     assert lease["uid"] is None
+
+
+def test_node_and_namespace_do_not_contradict_the_manifest(web: Cli, manifest: Manifest) -> None:
+    """Exit code 6 names both, and nothing is done; the same said twice is no contradiction."""
+    path = manifest(pod_yaml("web-0", "u-1", "nodeName: n1"))
+    ask = ["-f", path, "--default-pool", "web"]
+    for words, says in (
+        (["--node", "n2"], "Pod ns/web-0 is on node n1, but node n2 is asked for"),
+        (["--namespace", "shop"], "metadata.namespace is ns, but namespace shop is asked for"),
+    ):
+        result = web("allocate", *ask, *words, "-o", "json")
+        assert (result.code, result.error["kind"]) == (6, "invalid"), words
+        assert says in result.error["message"]
+    assert web.json("get", "leases").items == []
+    same = ["--node", "n1", "--namespace", "ns"]
+    assert len(web.json("allocate", *ask, *same).data["leases"]) == 1
+    assert web("delete", "-f", path, "--namespace", "shop").code == 6
+    assert len(web.json("delete", "-f", path, "--namespace", "ns").items) == 1
