@@ -191,7 +191,9 @@ def all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
 def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Asked]) -> int:
     """Give addresses to an owner, or to a workload's replicas.
 
-    An owner who asks again gets what it holds. Exit code 5: all addresses are used out.
+    An owner who asks again gets what it holds. Exit code 5: all addresses are used out. With -f,
+    each replica is refused on its own; the exit code is then theirs: 5 if any found all used out,
+    else that of the first.
     """
     context = click.get_current_context()
     if paths:

@@ -58,10 +58,31 @@ def test_no_replica_is_no_error(web: Cli, manifest: Manifest) -> None:
 
 
 def test_an_unknown_pool_is_refused_for_each(web: Cli, manifest: Manifest) -> None:
-    """As a refusal of the replica, with exit code 5."""
-    result = web("allocate", "-f", manifest(deployment_yaml("shop", 1, "nope")), "-o", "json")
-    assert result.code == 5
-    assert result.data["refused"][0]["error"]["kind"] == "not_found"
+    """As a refusal of the replica, with its exit code, and its hint in the table, too."""
+    path = manifest(deployment_yaml("shop", 1, "nope"))
+    result = web("allocate", "-f", path, "-o", "json")
+    assert result.code == 3
+    error = result.data["refused"][0]["error"]
+    assert error["kind"] == "not_found"
+    assert error["hint"]
+    table = web("allocate", "-f", path)
+    assert table.code == 3
+    told = f"default/shop-0: refused: {error['message']}\nhint: {error['hint']}\n"
+    assert table.out == told
+
+
+def test_refusals_that_differ_have_one_exit_code(web: Cli, manifest: Manifest) -> None:
+    """5 if any found all addresses used out; otherwise that of the first."""
+    unknown, full = deployment_yaml("a", 1, "nope"), deployment_yaml("b", 11, "web")
+    web.ok("apply", "-f", manifest(
+        pool_yaml("picky", "10.8.0.0/24", "10.8.0.1", more="nodeName: [n7]")
+    ))  # fmt: skip
+    forbidden = deployment_yaml("c", 1, "picky")
+    for text, code in (
+        (unknown + forbidden, 3), (forbidden + unknown, 4), (forbidden, 4),
+        (unknown + full, 5), (full + forbidden, 5),
+    ):  # fmt: skip
+        assert web("allocate", "-f", manifest(text)).code == code
 
 
 def test_only_workloads(web: Cli, manifest: Manifest) -> None:
