@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypedDict, Unpack
 
+from engine.commands import Allocate, AllocateTogether
+from engine.facts import Lease
 from engine.model import DEFAULT_INTERFACE
 from ipledger import operations
 from ipledger.manifests import Parsed, Workload
@@ -46,7 +48,8 @@ def make_wishes(parsed: Parsed, given: Given, **terms: Unpack[Terms]) -> list[Wi
             (nic, surrounding(workload, nic.interface, parsed, given))
             for nic in choose_pools(workload, parsed, given)
         ]
-        wishes += [Wish(owner, _wish(workload, owner, nics, terms)) for owner in workload.owners()]
+        owners = workload.owners(terms.get("cluster"))
+        wishes += [Wish(owner, _wish(workload, owner, nics, terms)) for owner in owners]
     return wishes
 
 
@@ -63,8 +66,41 @@ def _wish(
     first, *others = (
         operations.allocate(
             nic.groups, owner, interface=nic.interface or DEFAULT_INTERFACE,
-            families=nic.families, **mine, **around._asdict(),
+            families=nic.families, uid=workload.uid, **mine, **around._asdict(),
         )
         for nic, around in nics
     )  # fmt: skip
     return operations.together(first, *others)
+
+
+def as_held(
+    wish: Wish, leases_of: Callable[[str, str], Sequence[Lease]], said: Mapping[str, str]
+) -> Wish:
+    """The same wish, with the labels of the leases that this very Pod holds already.
+
+    An imported lease knows less of its Pod than the manifest does. The uid tells that both are of
+    one Pod, so that is no other wish; it is one if any label of both differs, or if the lease has
+    not got those that the user `said`.
+    """
+    command = wish.operation.command
+    if isinstance(command, AllocateTogether):
+        requests = tuple(_labelled_as_held(one, leases_of, said) for one in command.requests)
+        return wish._replace(operation=wish.operation._replace(command=AllocateTogether(requests)))
+    if isinstance(command, Allocate):
+        one = _labelled_as_held(command, leases_of, said)
+        return wish._replace(operation=wish.operation._replace(command=one))
+    return wish
+
+
+def _labelled_as_held(
+    request: Allocate, leases_of: Callable[[str, str], Sequence[Lease]], said: Mapping[str, str]
+) -> Allocate:
+    held = leases_of(request.owner, request.interface)
+    known = {(lease.uid, lease.labels) for lease in held}
+    if request.uid is None or len(known) != 1 or held[0].uid != request.uid:
+        return request
+    labels, wanted = dict(held[0].labels), dict(request.labels)
+    agree = all(wanted.get(key, value) == value for key, value in labels.items())
+    if not agree or not said.keys() <= labels.keys():
+        return request
+    return request._replace(labels=held[0].labels)

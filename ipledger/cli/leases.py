@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipledger.ledger import Ledger
     from ipledger.operation import Allocated
 
-_NOT_FOR_FILES = ("pools", "owner", "uid", "addresses", "count")
+_NOT_FOR_FILES = ("pools", "owner", "uid", "addresses", "count", "prefix_length")
 _LEASE_DIGITS_MAX = 18
 
 
@@ -191,12 +191,15 @@ def all_leases(ledger: Ledger, answer: Allocated) -> list[Lease]:
 def allocate(settings: Settings, /, paths: tuple[str, ...], **asked: Unpack[Asked]) -> int:
     """Give addresses to an owner, or to a workload's replicas.
 
-    An owner who asks again gets what it holds. Exit code 5: all addresses are used out.
+    An owner who asks again gets what it holds. Exit code 5: all addresses are used out. With -f,
+    each replica is refused on its own; the exit code is then theirs: 5 if any found all used out,
+    else that of the first.
     """
     context = click.get_current_context()
     if paths:
         if any(value not in {None, ()} for name, value in asked.items() if name in _NOT_FOR_FILES):
-            raise click.UsageError("with -f, the manifest says which pools and owners", context)
+            message = "with -f, the manifest says which pools and owners, and each gets addresses"
+            raise click.UsageError(message, context)
         from ipledger.cli.workloads import allocate_files
 
         return allocate_files(settings, paths, asked)

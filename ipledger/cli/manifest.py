@@ -146,7 +146,16 @@ def _impact(ledger: Ledger, kind: str, name: str, did: str) -> str | None:
     type=click.Path(),
     help="Delete what these manifests define; workloads give back their leases.",
 )
-@click.option("--namespace", metavar="NAME", help="With -f: of workloads that name none [default].")
+@click.option(
+    "--namespace", metavar="NAME", help="With -f: of workloads that name none, or this [default]."
+)
+@click.option(
+    "--cluster",
+    metavar="NAME",
+    envvar="IPLEDGER_CLUSTER",
+    help="With -f: of this cluster's workloads; without it, of those of no cluster "
+    "(IPLEDGER_CLUSTER).",
+)
 @click.option("--ignore-not-found", is_flag=True, help="What is not there is no error.")
 @click.option("--cascade", is_flag=True, help="Revoke the leases of deleted pools, too.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -157,6 +166,7 @@ def delete(
     names: tuple[str, ...],
     paths: tuple[str, ...],
     namespace: str | None,
+    cluster: str | None,
     ignore_not_found: bool,
     cascade: bool,
     dry_run: bool,
@@ -168,6 +178,7 @@ def delete(
     if bool(paths) == bool(kind):
         message = "name what to delete: either -f FILE, or KIND NAME…"
         raise click.UsageError(message, click.get_current_context())
+    from engine.names import check_text
     from ipledger import operations
 
     workloads: Sequence[Workload] = ()
@@ -175,14 +186,18 @@ def delete(
         targets = _named(kind, names)
     else:
         targets, workloads = _defined(paths, namespace)
+        cluster = None if cluster is None else check_text(cluster, "cluster")
     with settings.open() as ledger:
         if not ignore_not_found:
-            _must_be_there(ledger, targets, workloads)
+            _must_be_there(ledger, targets, workloads, cluster)
         if dry_run:
-            items = [item for workload in workloads for item in _would_end(ledger, workload)]
+            items = [i for workload in workloads for i in _would_end(ledger, workload, cluster)]
         else:
             # The leases first: a pool without leases is gone at once.
-            items = [i for workload in workloads for i in _end_leases(ledger, workload, settings)]
+            items = [
+                item for workload in workloads
+                for item in _end_leases(ledger, workload, cluster, settings)
+            ]  # fmt: skip
         if targets:
             operation = operations.delete(
                 *targets, ignore_not_found=ignore_not_found, cascade=cascade, **settings.claims()
@@ -245,7 +260,10 @@ def _emit_items(settings: Settings, items: Sequence[Item], position: int) -> Non
 
 
 def _must_be_there(
-    ledger: Ledger, targets: Sequence[Target], workloads: Sequence[Workload]
+    ledger: Ledger,
+    targets: Sequence[Target],
+    workloads: Sequence[Workload],
+    cluster: str | None,
 ) -> None:
     """Refuse before anything is changed what would be refused in the middle.
 
@@ -253,8 +271,8 @@ def _must_be_there(
         Refused: ``not_found``.
     """
     for workload in workloads:
-        if not _leases_of(ledger, workload):
-            message = f"{workload.kind.lower()} {_full_name(workload)} holds no lease"
+        if not _leases_of(ledger, workload, cluster):
+            message = f"{workload.kind.lower()} {workload.name_in(cluster)} holds no lease"
             hint = "use --ignore-not-found if that is no error"
             raise Refused(Refusal("not_found", message, hint, workload.name))
     for kind, name in targets:
@@ -286,36 +304,41 @@ def _deleted_item(ledger: Ledger, kind: str, name: str, did: str) -> Item:
     return {"kind": kind, "name": name, "result": result, "detail": None}
 
 
-def _full_name(workload: Workload) -> str:
-    return f"{workload.namespace}/{workload.name}"
+def _leases_of(ledger: Ledger, workload: Workload, cluster: str | None) -> list[Lease]:
+    """The leases of a cluster's workload, whatever number of replicas it had.
 
-
-def _leases_of(ledger: Ledger, workload: Workload) -> list[Lease]:
-    """The leases of a workload, whatever number of replicas it had."""
+    Imported leases have not got our label: the uid tells that they are this very Pod's.
+    Both tell the cluster, the owner's name and the lease: whatever an owner is called, a lease that
+    was granted to another cluster, or to none, is not found.
+    """
     number = "" if workload.kind == "Pod" else r"-\d+"
-    pattern = re.compile(re.escape(_full_name(workload)) + number)
+    pattern = re.compile(re.escape(workload.name_in(cluster)) + number)
     mark = ("workload", f"{workload.kind.lower()}/{workload.name}")
     return [
         lease for lease in ledger.state.leases()
-        if mark in lease.labels and pattern.fullmatch(lease.owner)
+        if lease.cluster == cluster
+        and (mark in lease.labels or (workload.uid is not None and workload.uid == lease.uid))
+        and pattern.fullmatch(lease.owner)
     ]  # fmt: skip
 
 
-def _would_end(ledger: Ledger, workload: Workload) -> list[Item]:
+def _would_end(ledger: Ledger, workload: Workload, cluster: str | None) -> list[Item]:
     return [
         {"kind": "lease", "name": str(lease.lease_id), "result": "released",
          "detail": f"{lease.text} of {lease.owner}"}
-        for lease in _leases_of(ledger, workload)
+        for lease in _leases_of(ledger, workload, cluster)
     ]  # fmt: skip
 
 
-def _end_leases(ledger: Ledger, workload: Workload, settings: Settings) -> list[Item]:
+def _end_leases(
+    ledger: Ledger, workload: Workload, cluster: str | None, settings: Settings
+) -> list[Item]:
     """End the leases of a workload, each on its own, as they were granted."""
     from ipledger import operations
 
-    found = _leases_of(ledger, workload)
+    found = _leases_of(ledger, workload, cluster)
     if not found:
-        name = _full_name(workload)
+        name = workload.name_in(cluster)
         return [
             {"kind": workload.kind.lower(), "name": name, "result": "not found", "detail": None}
         ]

@@ -8,6 +8,8 @@ from engine.errors import EXIT_CODES, InvalidInput, LedgerError
 from ipledger.cli.show import emit, error_json, plain, plain_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.facts import Lease
     from ipledger.cli.leases import Asked
     from ipledger.cli.settings import Settings
@@ -17,28 +19,45 @@ if TYPE_CHECKING:
 
 def allocate_files(settings: Settings, paths: tuple[str, ...], asked: Asked) -> int:
     """What each replica asks for, each on its own; the exit code says if any was refused."""
-    from ipledger.cli.leases import all_leases, lease_table, lease_views
+    from ipledger.cli.leases import all_leases, lease_table, lease_views, read_labels
+    from ipledger.wishes import as_held
 
     wishes = _wishes(settings, paths, asked)
+    said = read_labels(asked["labels"])
     with settings.open() as ledger:
+        wishes = [as_held(wish, ledger.state.leases_of, said) for wish in wishes]
         answers = ledger.run_all([wish.operation for wish in wishes])
         granted: list[Lease] = []
         refused: list[dict[str, Any]] = []
-        worst = 0
+        codes: list[int] = []
         for wish, answer in zip(wishes, answers, strict=True):
             if isinstance(answer, LedgerError):
-                error = error_json(answer.kind, answer.message, answer.hint)["error"]
-                refused.append({"owner": wish.owner, "error": error})
-                code = EXIT_CODES[answer.kind]
-                worst = max(worst, code if code >= EXIT_CODES["unavailable"] else 5)
+                told = error_json(answer.kind, answer.message, answer.hint)["error"]
+                refused.append({"owner": wish.owner, "error": told})
+                codes.append(EXIT_CODES[answer.kind])
             else:
                 granted += all_leases(ledger, answer)
         leases = lease_views(ledger, granted)
     lines = [lease_table(leases)] if leases else []
-    lines += [f"{r['owner']}: refused: {plain(r['error']['message'])}" for r in refused]
+    for entry in refused:
+        error = entry["error"]
+        lines.append(f"{entry['owner']}: refused: {plain(error['message'])}")
+        lines += [f"hint: {error['hint']}"] if error["hint"] else []
     data = {"leases": leases, "refused": refused}
     emit(settings.output, data, plain_lines("\n".join(lines)), ["leases", "refused"])
-    return worst
+    return _exit_code(codes)
+
+
+def _exit_code(codes: Sequence[int]) -> int:
+    """The exit code for those of all that was refused, in their order; 0 for none.
+
+    What may have been written, or could not be decided at all, is told before any refusal.
+    """
+    exhausted = EXIT_CODES["exhausted"]
+    failed = [code for code in codes if code >= EXIT_CODES["unavailable"]]
+    if failed:
+        return max(failed)
+    return exhausted if exhausted in codes else next(iter(codes), 0)
 
 
 def _wishes(settings: Settings, paths: tuple[str, ...], asked: Asked) -> list[Wish]:

@@ -76,7 +76,15 @@ def _named(workload: Workload, adding: str | None) -> tuple[Nic, ...]:
 def surrounding(
     workload: Workload, interface: str | None, parsed: Parsed, given: Given
 ) -> Surrounding:
-    """Where an interface is: as the manifests say; what they do not, as the command line does."""
+    """Where an interface is: as the manifests say; what they do not, as the command line does.
+
+    Raises:
+        InvalidInput: they name two nodes.
+    """
+    if workload.node and given.node and workload.node != given.node:
+        what = f"{workload.kind} {workload.full_name}"
+        message = f"{what} is on node {workload.node}, but node {given.node} is asked for"
+        raise InvalidInput(message, "leave --node out, or say the same")
     namespace = parsed.namespaces.get(workload.namespace)
     name = workload.node or given.node
     node = None if name is None else parsed.nodes.get(name)

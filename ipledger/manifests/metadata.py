@@ -24,6 +24,7 @@ class Metadata(NamedTuple):
     labels: dict[str, str]
     annotations: Fields
     being_deleted: bool
+    uid: str | None = None
 
 
 def read_name(document: Fields) -> str:
@@ -51,6 +52,7 @@ def read_metadata(document: Fields, labels_max: int = LABELS_MAX) -> Metadata:
         labels=dict(fields.labels("labels", labels_max)),
         annotations=read_annotations(fields),
         being_deleted=fields.has("deletionTimestamp"),
+        uid=fields.text("uid"),
     )
 
 

@@ -97,7 +97,8 @@ def parse(sources: Sequence[Source], namespace: str | None = None) -> Parsed:
 
     Args:
         sources: the texts.
-        namespace: of what does not name its own; ``default`` otherwise.
+        namespace: of what does not name its own, and of no workload that names another;
+            ``default`` otherwise.
 
     Raises:
         InvalidInput: naming file, document, object and field; or line and column, where the text
@@ -197,10 +198,12 @@ def _read(
     with inside(f"{where}: "):
         labels_max = SELECTED_LABELS_MAX if kind in _SURROUNDINGS else LABELS_MAX
         metadata = read_metadata(Fields(data, known=_OBJECT_FIELDS), labels_max)
-        if metadata.namespace is None:
-            metadata = metadata._replace(namespace=namespace)
+        own = metadata.namespace
         _, read_object = _READERS[kind]
-        read = read_object(document, metadata, told)
+        read = read_object(document, metadata._replace(namespace=own or namespace), told)
+        if isinstance(read, Workload) and namespace not in {None, read.namespace}:
+            message = f"metadata.namespace is {own}, but namespace {namespace} is asked for"
+            raise InvalidInput(message, "leave --namespace out, or say the same")
     if metadata.being_deleted:
         told.append("metadata.deletionTimestamp says that it was being deleted where it came from")
     warnings += [f"{where}: {warning}" for warning in told]

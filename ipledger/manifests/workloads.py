@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from engine.errors import InvalidInput
-from engine.names import check_labels, check_name
+from engine.names import check_labels, check_name, check_text
 from ipledger.manifests.annotations import Nic, read_networks, read_pod_annotations
 from ipledger.manifests.fields import Fields
 from ipledger.manifests.metadata import Metadata
@@ -18,7 +18,8 @@ class Workload(NamedTuple):
 
     A replica gets what each of ``nics`` asks for, or nothing. No item: it does not say itself from
     which pools. ``node`` is where it runs, if that is known already; ``networks`` are those of
-    its interfaces by their names.
+    its interfaces by their names. ``uid`` is a Pod's own, once it has one: of what makes Pods, it
+    would tell nothing of theirs.
     """
 
     kind: str
@@ -29,17 +30,23 @@ class Workload(NamedTuple):
     labels: dict[str, str]
     node: str | None = None
     networks: tuple[tuple[str, str], ...] = ()
+    uid: str | None = None
 
     @property
     def full_name(self) -> str:
         """The namespace and the name, as people write them."""
         return f"{self.namespace}/{self.name}"
 
-    def owners(self) -> list[str]:
+    def name_in(self, cluster: str | None) -> str:
+        """The full name with the cluster's before it, as `ipledger import` names Pods."""
+        return self.full_name if cluster is None else f"{cluster}/{self.full_name}"
+
+    def owners(self, cluster: str | None = None) -> list[str]:
         """Who will hold the addresses: the Pod, or each replica by its number."""
+        name = self.name_in(cluster)
         if self.kind == "Pod":
-            return [self.full_name]
-        return [f"{self.full_name}-{number}" for number in range(self.replicas)]
+            return [name]
+        return [f"{name}-{number}" for number in range(self.replicas)]
 
 
 def read_pod(document: Fields, metadata: Metadata, _warnings: list[str]) -> Workload:
@@ -84,4 +91,7 @@ def _workload(
     node = pod.text("nodeName")
     checked = check_name(node, pod.at("nodeName")) if node else None
     networks = read_networks(annotations, namespace)
-    return Workload(kind, namespace, metadata.name, replicas, nics, labels, checked, networks)
+    uid = check_text(metadata.uid, "metadata.uid") if kind == "Pod" and metadata.uid else None
+    return Workload(
+        kind, namespace, metadata.name, replicas, nics, labels, checked, networks, uid
+    )  # fmt: skip

@@ -160,7 +160,7 @@ def test_namespaces_and_nodes_beside_workloads(picky: Cli, manifest: Manifest) -
     assert len(picky.json("delete", "-f", path).items) == 2
     alone = manifest(POD.split("---", maxsplit=1)[0])
     refused = picky("allocate", "-f", alone, "-o", "json")
-    assert refused.code == 5
+    assert refused.code == 4
     assert "the request does not say the node's" in refused.data["refused"][0]["error"]["message"]
     options = ["--node-label", "zone=a", "--namespace-label", "tier=x"]
     assert len(picky.json("allocate", "-f", alone, *options).data["leases"]) == 2
@@ -201,7 +201,7 @@ def test_workloads_that_name_no_pool(web: Cli, manifest: Manifest) -> None:
     )
     path = manifest(bare)
     nothing = web("allocate", "-f", path, "-o", "json")
-    assert nothing.code == 5
+    assert nothing.code == 3
     assert {entry["error"]["kind"] for entry in nothing.data["refused"]} == {"not_found"}
     ask = ["allocate", "-f", path, "--default-pool", "w*", "--default-pool", "six"]
     leases = web.json(*ask, "--namespace", "shop").data["leases"]

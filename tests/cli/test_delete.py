@@ -113,3 +113,31 @@ def test_a_terminating_pool_is_deleted_with_its_leases(web: Cli) -> None:
     assert web.ok("delete", "pool", "web", "--cascade") == told
     assert web.json("get", "leases").items == []
     assert web.json("get", "pools", "-o", "json").items[0]["name"] != "web"
+
+
+def test_each_cluster_gives_back_its_own(
+    web: Cli, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of workloads with the same name, those of another cluster, or of none, keep their leases."""
+    path = manifest(deployment_yaml("shop", 2, "web"))
+    for cluster in ([], ["--cluster", "c1"], ["--cluster", "c2"]):
+        web.ok("allocate", "-f", path, *cluster)
+    # An owner's name that looks like no cluster's is not enough: the lease is cluster c1's.
+    web.ok("allocate", "--pool", "web", "--owner", "default/shop-9", "--cluster", "c1",
+           "--label", "workload=deployment/shop")  # fmt: skip
+
+    def owners() -> list[str]:
+        return sorted(item["owner"] for item in web.json("get", "leases").items)
+
+    missing = web("delete", "-f", path, "--cluster", "c3")
+    assert missing.code == 3
+    assert "deployment c3/default/shop holds no lease" in missing.err
+    assert len(web.json("delete", "-f", path, "--cluster", "c1", "--dry-run").items) == 2
+    assert len(web.json("delete", "-f", path, "--cluster", "c1").items) == 2
+    kept = ["c2/default/shop-0", "c2/default/shop-1", "default/shop-9"]
+    assert owners() == [*kept[:2], "default/shop-0", "default/shop-1", kept[2]]
+    assert len(web.json("delete", "-f", path).items) == 2
+    assert owners() == kept
+    monkeypatch.setenv("IPLEDGER_CLUSTER", "c2")
+    assert len(web.json("delete", "-f", path).items) == 2
+    assert owners() == ["default/shop-9"]
