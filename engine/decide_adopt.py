@@ -208,23 +208,34 @@ def rested_ms(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> int | No
     return None if resting else ready_ms
 
 
-class _Taken:
-    """What a command has granted so far."""
+class Taken:
+    """What leases hold of which no two may have the same address."""
 
     def __init__(self) -> None:
         self._ranges: dict[Family, list[tuple[int, int]]] = {4: [], 6: []}
+        self._leases: dict[tuple[Family, int], Adopted] = {}
 
-    def take(self, lease: Adopted) -> bool:
-        """Take what a lease holds; False if some of it is taken."""
-        ranges = self._ranges[family_of(lease.address)]
+    def take(self, lease: Adopted) -> Adopted | None:
+        """Take what a lease holds; or the lease that has some of it already."""
+        family = family_of(lease.address)
+        ranges = self._ranges[family]
         first = to_int(lease.address)
         last = first + (1 << (8 * len(lease.address) - lease.prefix_length)) - 1
         at = bisect_right(ranges, (first, last))
-        before, behind = ranges[at - 1 : at], ranges[at : at + 1]
-        if (before and before[0][1] >= first) or (behind and behind[0][0] <= last):
-            return False
+        for low, high in ranges[max(at - 1, 0) : at + 1]:
+            if low <= last and first <= high:
+                return self._leases[family, low]
         ranges.insert(at, (first, last))
-        return True
+        self._leases[family, first] = lease
+        return None
+
+
+def shared(lease: Adopted, other: Adopted, where: str = "") -> Refusal:
+    """Why a lease cannot go on: another one that is given, and `where`, has its addresses, too."""
+    alike = shown(other) == shown(lease)
+    what = "is there twice" if alike else f"overlaps {shown(other)} of {other.owner}"
+    at = f": {where}" if where else ""
+    return Refusal("invalid", f"{shown(lease)} {what}{at}", "keep one of them", "address")
 
 
 def decide_adopt(
@@ -238,7 +249,7 @@ def decide_adopt(
     held: list[Lease] = []
     refused: list[Refusal] = []
     reads: dict[str, None] = {}
-    taken = _Taken()
+    taken = Taken()
     not_before_ms = 0
     for lease in command.leases:
         verdict = adoption(facts, finder, lease, now_ms)
@@ -247,9 +258,8 @@ def decide_adopt(
         elif isinstance(verdict, Refusal):
             refused.append(verdict)
         elif isinstance(verdict, Pool):
-            if not taken.take(lease):
-                message = f"{shown(lease)} is there twice"
-                refused.append(Refusal("invalid", message, "keep one of them", "address"))
+            if other := taken.take(lease):
+                refused.append(shared(lease, other))
                 continue
             _claim(placement, verdict, lease)
             ready_ms = rested_ms(facts, lease, verdict, now_ms) or 0

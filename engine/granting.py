@@ -13,7 +13,7 @@ from engine.commands import Allocate, Claim
 from engine.draft import UNSALTED, Change
 from engine.endings import ending, ending_reads
 from engine.errors import Refusal
-from engine.facts import Facts, Lease, Pool
+from engine.facts import Counts, Facts, Lease, Pool
 from engine.model import EndedBy
 from engine.obstacles import is_set_aside, may_make_room, reservation_against, rests_until_ms
 from engine.placement import Placement
@@ -302,20 +302,23 @@ def _was_held_then(granting: Granting, address: Address) -> bool:
     return last is not None and effective_at_ms < last[0]
 
 
+def buckets(counts: Counts) -> str:
+    """How many addresses a pool has, and where they are, in words."""
+    parts = [
+        f"{number} {bucket}"
+        for bucket, number in zip(counts._fields[1:], counts[1:], strict=True)
+        if number
+    ]
+    return f"{counts.total} addresses" + (f": {', '.join(parts)}" if parts else "")
+
+
 def _exhausted(
     granting: Granting, pools: list[Pool], missing: int, blocked: list[_Blocked]
 ) -> Refusal:
     """The refusal that users know by its wording, with the figures behind it."""
-    reasons = []
-    for pool in pools:
-        counts = granting.facts.counts(pool.pool_id)
-        parts = [
-            f"{number} {bucket}"
-            for bucket, number in zip(counts._fields[1:], counts[1:], strict=True)
-            if number
-        ]
-        shown = f": {', '.join(parts)}" if parts else ""
-        reasons.append(f"pool {pool.name} has {counts.total} addresses{shown}")
+    reasons = [
+        f"pool {pool.name} has {buckets(granting.facts.counts(pool.pool_id))}" for pool in pools
+    ]
     reasons += [entry.refusal.message for entry in blocked]
     if granting.command.number > 1:
         reasons.append(f"{missing} of the {granting.command.number} asked for are missing")

@@ -277,12 +277,15 @@ def _exhausted(
     length = granting.command.prefix_length
     reasons = []
     for pool in pools:
-        free = granting.facts.counts(pool.pool_id).free
+        counts = granting.facts.counts(pool.pool_id)
         lengths = sorted(granting.facts.free_lengths(pool.pool_id).items())
         shown = ", ".join(f"{number} of /{each}" for each, number in lengths[:_LENGTHS_TOLD])
         more = ", …" if len(lengths) > _LENGTHS_TOLD else ""
-        left = f"{free} addresses are free, in blocks: {shown}{more}" if free else "nothing is free"
-        reasons.append(f"pool {pool.name} has no free /{length}; {left}")
+        left = "nothing is free"
+        if counts.free:
+            left = f"{counts.free} addresses are free, in blocks: {shown}{more}"
+        held = plain.buckets(counts)
+        reasons.append(f"pool {pool.name} has no free /{length}; {left}; it has {held}")
     reasons += [refusal.message for refusal in blocked]
     if granting.command.number > 1:
         reasons.append(f"{missing} of the {granting.command.number} asked for are missing")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from engine.addresses import parse_address
 from engine.errors import InvalidInput
 from engine.names import check_interface, check_text
 from engine.observation import Observation, User
+from ipledger.held_texts import read_seen
 
 _FIELDS: Final = ("owner", "address", "interface")
 _HINT: Final = "each line is an address, with its owner and interface where they are known"
@@ -29,7 +29,8 @@ class Observed(NamedTuple):
 def observation(users: Iterable[Mapping[str, Any]], observed_at_ms: int) -> Observation:
     """An observation from mappings of ``address``, ``owner`` and ``interface``.
 
-    Only the address must be there: without an owner, that it is in use is enough.
+    A block counts as its first address: that is enough for the block's lease to be in use. Only
+    the address must be there: without an owner, that it is in use is enough.
 
     Raises:
         InvalidInput: one cannot be understood; it is named by its number, from 1.
@@ -81,7 +82,7 @@ def _user(fields: Mapping[str, Any]) -> User:
         raise InvalidInput("it has no address", "")
     interface = fields.get("interface")
     return User(
-        parse_address(address),
+        read_seen(address),
         None if owner is None else check_text(owner, "owner"),
         None if interface is None else check_interface(interface),
     )

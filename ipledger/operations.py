@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Unpack
 
 from engine import events as ev
-from engine.addresses import RangeSet, parse_address
+from engine.addresses import RangeSet
 from engine.commands import (
     Allocate,
     AllocateTogether,
@@ -41,6 +41,7 @@ from ipledger.asking import (
     read_requester,
     read_whole,
 )
+from ipledger.held_texts import read_released, read_wanted
 from ipledger.operation import (
     Allocated,
     Applied,
@@ -202,7 +203,7 @@ def allocate(
         owner=check_text(owner, "owner"),
         interface=check_interface(interfaces[0]),
         uid=None if uid is None else check_text(uid, "uid"),
-        addresses=tuple(parse_address(text) for text in addresses),
+        addresses=tuple(read_wanted(text, prefix_length) for text in addresses),
         number=read_whole(count, "count"),
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
         labels=lease_labels(labels, requester),
@@ -277,7 +278,7 @@ def release(
         leases=tuple(sorted(set(map(_check_lease, leases)))),
         owner=None if owner is None else check_text(owner, "owner"),
         interface=None if interface is None else check_interface(interface),
-        address=None if address is None else parse_address(address),
+        address=None if address is None else read_released(address),
         labels=check_labels(labels or {}),
         effective_at_ms=_maybe_whole(effective_at_ms, "effective_at_ms"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,7 +12,10 @@ from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit
 
 if TYPE_CHECKING:
+    from engine.addresses import RangeSet
     from ipledger.ledger import Ledger
+
+_RANGES_TOLD: Final = 4
 
 
 @verb(examples=("ipledger renew 17", "ipledger renew 17 --ttl 2h"))
@@ -125,9 +128,34 @@ def quarantine(
 @verb(examples=("ipledger unquarantine 10.3.2.1",))
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 def unquarantine(settings: Settings, addresses: tuple[str, ...]) -> None:
-    """Let addresses be given out again."""
+    """Let addresses be given out again: all of a quarantine, or a part while the rest goes on."""
+    from engine.addresses import RangeSet
+
     with settings.open() as ledger:
+        ledger.refresh()
+        before = {aside.quarantine_id: aside.ips for aside in ledger.state.quarantines()}
         ended = ledger.unquarantine(*addresses, **settings.claims())
-        items = [{"kind": "quarantine", "name": str(at), "result": "ended"} for at in ended]
-        human = "\n".join(f"quarantine/{i['name']} ended" for i in items)
-        emit(settings.output, {"items": items, "position": ledger.position}, human)
+        rest = {aside.quarantine_id: aside.ips for aside in ledger.state.quarantines()}
+        asked = RangeSet.parse(addresses, allow_cidr=True)
+        items: list[dict[str, Any]] = []
+        lines: list[str] = []
+        for at in ended:
+            result, line = "ended", f"quarantine/{at} ended"
+            if at in rest:
+                result = "ended in part"
+                # What a repeated command put back is known from what was asked for only.
+                back = before[at] & asked if at in before else asked
+                line = (
+                    f"{_few(back or asked)} may be given out again; "
+                    f"the rest of quarantine/{at} goes on: {_few(rest[at])}"
+                )
+            items.append({"kind": "quarantine", "name": str(at), "result": result})
+            lines.append(line)
+        emit(settings.output, {"items": items, "position": ledger.position}, "\n".join(lines))
+
+
+def _few(ips: RangeSet) -> str:
+    """The first ranges of a set in words."""
+    texts = ips.texts()
+    more = f" and {len(texts) - _RANGES_TOLD} more ranges" if len(texts) > _RANGES_TOLD else ""
+    return ", ".join(texts[:_RANGES_TOLD]) + more

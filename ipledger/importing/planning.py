@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from engine.addresses import Family, RangeSet, family_of, to_int
 from engine.commands import PutPool, PutReservation, SetAside
-from engine.decide_adopt import Past, PoolFinder, adoption
+from engine.decide_adopt import Past, PoolFinder, Taken, adoption, shared
 from engine.errors import Refusal
 from engine.facts import Facts, Lease, Pool
 from engine.pool_spec import check_seconds
@@ -63,6 +63,8 @@ def make_plan(facts: Facts, found: Found, now_ms: int) -> Plan:
             past.append(entry)
         else:
             refused.append(RefusedLease(entry, verdict))
+    adopt, clashing = _apart(adopt)
+    refused += clashing
     reservations = [wanted for wanted in found.objects if isinstance(wanted, PutReservation)]
     covered = _covered(reservations, adopt)
     later = tuple(wanted for wanted in reservations if _lies_on(wanted, covered))
@@ -78,6 +80,48 @@ def make_plan(facts: Facts, found: Found, now_ms: int) -> Plan:
         past=tuple(past),
         refused=tuple(refused),
     )
+
+
+def _apart(leases: list[FoundLease]) -> tuple[list[FoundLease], list[RefusedLease]]:
+    """Those that share no address; of those that do, the first of the files stays."""
+    meeting = _meeting(leases)
+    if not meeting:
+        return leases, []
+    taken, where = Taken(), {}
+    apart: list[FoundLease] = []
+    refused: list[RefusedLease] = []
+    for entry in leases:
+        if id(entry) in meeting:
+            other = taken.take(entry.lease)
+            if other is not None:
+                why = shared(entry.lease, other, where[id(other)])
+                refused.append(RefusedLease(entry, why))
+                continue
+            where[id(entry.lease)] = entry.where
+        apart.append(entry)
+    return apart, refused
+
+
+def _meeting(leases: list[FoundLease]) -> set[int]:
+    """The `id` of each entry that has an address which another one has, too: mostly none."""
+    found: set[int] = set()
+    for family in _FAMILIES:
+        spans = sorted(
+            (first, first + (1 << (8 * len(entry.lease.address) - entry.lease.prefix_length)), at)
+            for at, entry in enumerate(leases)
+            if family_of(entry.lease.address) == family
+            for first in (to_int(entry.lease.address),)
+        )
+        widest = (0, 0, 0)  # of those before, the one that reaches furthest
+        for span in spans:
+            if span[0] < widest[1]:
+                found |= {id(leases[widest[2]]), id(leases[span[2]])}
+            widest = max(widest, span, key=_reach)
+    return found
+
+
+def _reach(span: tuple[int, int, int]) -> int:
+    return span[1]
 
 
 def _pools_then(facts: Facts, objects: Iterable[PutPool | PutReservation]) -> list[Pool]:

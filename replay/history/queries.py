@@ -109,13 +109,19 @@ class History:
     def last_before(
         self, address: Address, at_ms: int, known_at_ms: int | None = None
     ) -> Tenure | None:  # fmt: skip
-        """The last tenure of an address itself that began by then, over or not."""
-        row = self._database.execute(
-            f"{_SELECT} WHERE address = ? AND prefix_length = ? AND from_ms <= ? "
-            "AND granted_ms <= ? ORDER BY from_ms DESC, granted DESC LIMIT 1",
-            (family_key(address), BITS[family_of(address)], at_ms, _unbounded(known_at_ms)),
-        ).fetchone()
-        return None if row is None else self._reader.read(row, known_at_ms)
+        """The last tenure of an address that began by then, alone or in a block, over or not."""
+        last: Tenure | None = None
+        for key, prefix_length in self._blocks(address):
+            row = self._database.execute(
+                f"{_SELECT} WHERE address = ? AND prefix_length = ? AND from_ms <= ? "
+                "AND granted_ms <= ? ORDER BY from_ms DESC, granted DESC LIMIT 1",
+                (key, prefix_length, at_ms, _unbounded(known_at_ms)),
+            ).fetchone()
+            if row is not None:
+                tenure = self._reader.read(row, known_at_ms)
+                if last is None or _beginning(tenure) > _beginning(last):
+                    last = tenure
+        return last
 
     def of_address(self, address: Address) -> Wanted:
         """An address, and the blocks that contain it."""

@@ -118,3 +118,21 @@ def test_a_quarantine_inside_a_block(told: Cli) -> None:
     (aside,) = told.json("get", "quarantines").items
     assert aside["ips"] == ["10.0.0.16-10.0.0.31"]
     told.ok("audit")
+
+
+def test_a_block_is_named_as_it_is_printed(told: Cli) -> None:
+    """It is in use if it is observed so, is asked for so, and a release says how to name it."""
+    result = told("reconcile", "--observed", "-", "-o", "json",
+                  stdin=b"address,owner\n10.0.0.16/28,b\n10.0.0.0,a\n")  # fmt: skip
+    assert result.code == 0, result
+    assert (result.data["expected"], result.data["missing"], result.data["wrong"]) == (2, [], [])
+    words = ("allocate", "--pool", "web", "--owner", "c", "--ip", "10.0.0.64/28")
+    assert "10.0.0.64/28" in told.ok(*words, "--prefix-length", "28")
+    for more in ((), ("--prefix-length", "29")):
+        refused = told(*words, *more, "-o", "json")
+        assert (refused.code, refused.error["kind"]) == (6, "invalid")
+        assert refused.error["hint"] == "say --prefix-length 28"
+    refused = told("release", "--owner", "c", "--ip", "10.0.0.64/28", "-o", "json")
+    assert (refused.code, refused.error["kind"]) == (6, "invalid")
+    assert "--ip 10.0.0.64, or" in refused.error["hint"]
+    assert "released" in told.ok("release", "--owner", "c", "--ip", "10.0.0.64")

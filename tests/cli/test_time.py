@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli, pool_yaml, reservation_yaml
+from tests.cli.test_schemas import hold
 
 Manifest = Callable[[str], str]
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,22 @@ def test_quarantine(web: Cli) -> None:
     again = web(*words[:2], *words[3:], "-o", "json")
     assert (again.code, again.error["kind"]) == (4, "conflict")
     assert len(web.json("unquarantine", "10.0.0.10-10.0.0.11").items) == 2
+    assert web.json("get", "quarantines").items == []
+
+
+def test_a_part_of_a_quarantine_is_put_back(web: Cli) -> None:
+    """It is told what is back, and that the rest goes on; only the last part ends it."""
+    (aside,) = web.json("quarantine", "10.0.0.10-10.0.0.14", "--reason", "answers ARP").items
+    said = web.ok("unquarantine", "10.0.0.12")
+    assert said.strip() == (
+        f"10.0.0.12 may be given out again; the rest of quarantine/{aside['name']} goes on: "
+        "10.0.0.10-10.0.0.11, 10.0.0.13-10.0.0.14"
+    )
+    told = web.json("unquarantine", "10.0.0.13")
+    hold("unquarantine.schema.json", told.data)
+    assert told.items == [{"kind": "quarantine", "name": aside["name"], "result": "ended in part"}]
+    last = ("unquarantine", "10.0.0.10-10.0.0.11", "10.0.0.14")
+    assert web.ok(*last).strip() == f"quarantine/{aside['name']} ended"
     assert web.json("get", "quarantines").items == []
 
 

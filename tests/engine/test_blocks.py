@@ -144,6 +144,19 @@ def test_exhaustion_says_what_is_left() -> None:
     assert "127 addresses are free, in blocks: 1 of /26, 1 of /27, 1 of /28" in refusal.message
 
 
+def test_exhaustion_says_where_the_addresses_are() -> None:
+    """As the refusal of a single address does: what rests is worth waiting for."""
+    ledger = ledger_of(cooldown_s=60)
+    block(ledger, 25, "a")
+    block(ledger, 25, "b")
+    ledger.done(make_release(owner="a"))
+    message = ledger.refused(make_allocate(owner="c", prefix_length=29)).message
+    assert message == (
+        "all IP addresses used out: pool pool has no free /29; nothing is free; "
+        "it has 256 addresses: 128 leased, 128 cooling"
+    )
+
+
 def test_this_very_block() -> None:
     """`--ip` with a prefix length asks for one block, and says what is in its way."""
     ledger = ledger_of()

@@ -21,6 +21,7 @@ from engine.reading import Continuity, read_commits
 from engine.stream import AppendReply, Proposal
 from ipledger.importing import Found, FoundAside, FoundLease, Plan, carry_out, make_plan
 from ipledger.importing.carrying import CHUNK_LEASES, Claims
+from ipledger.importing.found import parse_held
 from ipledger.ledger import Ledger
 from projections.content import content_digest
 from tests.builders import Clock
@@ -94,6 +95,43 @@ def test_it_is_done_once(ledger: Ledger) -> None:
     assert (ledger.position, content_digest(ledger.state)) == (position, digest)
     plan = planned(ledger, found)
     assert (len(plan.held), plan.leases, plan.aside) == (9, (), ())
+
+
+def held(text: str, owner: str, where: str) -> FoundLease:
+    """A lease of an address or of a block."""
+    address, length = parse_held(text)
+    return FoundLease(where, Adopted(address, length, owner))
+
+
+SIX: Final = ipledger.pool("six", subnet="2001:db8::/32", ips=["2001:db8::-2001:db8:f::"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "out"),
+    [
+        (("2001:db8:2::/48", "2001:db8:2:1::/64"), {"l1"}),
+        (("10.0.1.17", "10.0.1.16/28", "10.0.1.18"), {"l1"}),
+        (("10.0.1.16/28", "10.0.1.17", "10.0.1.18", "10.0.1.32"), {"l1", "l2"}),
+        (("10.0.1.16/28", "10.0.1.0/24", "10.0.1.200"), {"l1"}),
+        (("10.0.1.16/28", "10.0.1.16", "10.0.1.0/28"), {"l1"}),
+        (("10.0.1.16/28", "10.0.1.32/28", "10.0.1.15", "2001:db8::a00:110"), set()),
+    ],
+)
+def test_what_overlaps_in_the_files_is_planned_as_refused(
+    ledger: Ledger, texts: tuple[str, ...], out: set[str]
+) -> None:
+    """The first of the files stays; as many are written as were planned, and none is refused."""
+    leases = [held(text, f"own-{at}", f"l{at}") for at, text in enumerate(texts)]
+    found = Found((WIDE, SIX), tuple(leases))
+    plan = planned(ledger, found)
+    assert {entry.found.where for entry in plan.refused} == out
+    assert {entry.where for entry in plan.leases} == {f"l{n}" for n in range(len(texts))} - out
+    for entry in plan.refused:
+        assert "overlaps" in entry.refusal.message
+        assert "own-" in entry.refusal.message
+        assert ": l" in entry.refusal.message
+    done = carry_out(ledger, plan, "test", Claims())
+    assert (done.leases, done.refused) == (len(texts) - len(out), ())
 
 
 @pytest.mark.parametrize("appends", range(5))

@@ -36,6 +36,12 @@ eth0,a,10.0.0.1
 """
 
 
+def test_a_block_may_be_given_as_it_is_printed() -> None:
+    """Its first address is enough for the block to be in use."""
+    both = read("address,owner\n10.0.0.16/28,a\nfd00:0:0:1::/64,a\n")
+    assert both.id == read("address,owner\n10.0.0.16,a\nfd00:0:0:1::,a\n").id
+
+
 @pytest.mark.parametrize("text", [
     JSON, CSV, JSON.replace("\n", "\r\n"), CSV.replace("\n", "\r\n"), "\ufeff" + CSV,
     JSON + JSON, CSV + "eth0,a,10.0.0.1\n", JSON.rstrip(),

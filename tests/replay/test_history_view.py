@@ -268,6 +268,31 @@ def test_what_an_unheld_address_was_is_what_the_ledger_said_then(path: Path) -> 
     assert kinds == {"leased", "quarantined", "cooling", "reserved", "free", "excluded", "no_pool"}
 
 
+def test_every_address_of_a_released_block_is_at_rest(path: Path) -> None:
+    """Until its pool's cooldown is over; the later tenure of a part of it counts instead."""
+    ledger = TestLedger()
+    start_ms = ledger.clock.now_ms
+    ledger.apply(make_pool("web", ips=["10.0.0.0-10.0.0.63"], cooldown_s=20))
+    (block,) = ledger.grant("web", owner="a", ips=("10.0.0.0",), prefix_length=28)
+    ledger.clock.now_ms = start_ms + 1_000
+    ledger.done(make_release(block.lease_id))
+    ledger.clock.now_ms = start_ms + 22_000
+    ledger.grant("web", owner="b", ips=("10.0.0.0",))
+    ledger.clock.now_ms = start_ms + 23_000
+    ledger.done(make_release(owner="b"))
+    view = HistoryView(path)
+    catch_up(view, ledger.stream)
+    first = int.from_bytes(block.address)
+    with view.reading() as history:
+        for value in range(first, first + 16):
+            said = unheld(history, from_int(value, 4), start_ms + 2_000)
+            assert (said.why, said.until_ms) == ("cooling", start_ms + 21_000)
+            said = unheld(history, from_int(value, 4), start_ms + 24_000)
+            assert said.why == ("cooling" if value == first else "free")
+        assert unheld(history, from_int(first + 16, 4), start_ms + 2_000).why == "free"
+    view.close()
+
+
 def _something(ledger: TestLedger, draw: Random, step: int) -> None:
     owner = f"pod-{draw.randrange(6)}"
     kind = draw.randrange(8)
