@@ -87,7 +87,8 @@ def _apart(leases: list[FoundLease]) -> tuple[list[FoundLease], list[RefusedLeas
     meeting = _meeting(leases)
     if not meeting:
         return leases, []
-    taken, where = Taken(), {}
+    taken = Taken()
+    where: dict[int, str] = {}
     apart: list[FoundLease] = []
     refused: list[RefusedLease] = []
     for entry in leases:
