@@ -70,7 +70,7 @@ def shown(lease: Adopted) -> str:
 
 def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> Verdict:
     """What would become of a lease from elsewhere, as of these facts."""
-    if refusal := in_the_future(lease.effective_at_ms, now_ms):
+    if refusal := in_the_future(lease.effective_at_ms, now_ms, "since"):
         return refusal
     # One that says how long but not since when has just begun.
     began_ms = now_ms if lease.effective_at_ms is None else lease.effective_at_ms

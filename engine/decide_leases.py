@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final
 
 from engine import events as ev
 from engine import tags
@@ -17,6 +18,10 @@ from engine.facts import Facts, Lease, Pool
 from engine.granting import Granting, cannot_give_out, covers, too_early
 from engine.granting_blocks import able, grant_any, grant_specific, reserved, set_aside
 from engine.placement import Placement
+from engine.time_text import time_text
+
+_CLOCKS_DIFFER_MS: Final = 60_000
+_YEAR_10000_MS: Final = 253_402_300_800_000
 
 
 def decide_together(
@@ -110,14 +115,25 @@ def _with_beside(changes: list[Change], held: Sequence[Lease]) -> tuple[Change, 
     return tuple(changes)
 
 
-def in_the_future(effective_at_ms: int | None, now_ms: int) -> Refusal | None:
-    """Why something cannot have been true at a time, if it has not come yet or is none."""
+def in_the_future(
+    effective_at_ms: int | None, now_ms: int, name: str = "effective_at"
+) -> Refusal | None:
+    """Why something cannot have been true at a time, if it has not come yet or is none.
+
+    `name` is what the time is called where it was given.
+    """
     if effective_at_ms is None or 0 <= effective_at_ms <= now_ms:
         return None
     if effective_at_ms < 0:
-        message = "effective_at lies before 1970"
+        message = f"{name} lies before 1970"
         return Refusal("invalid", message, "give a later time, or none for now", "effective_at")
-    message = f"effective_at lies {(effective_at_ms - now_ms) / 1000:.3f} s in the future"
+    ahead_ms = effective_at_ms - now_ms
+    ahead_ms = effective_at_ms - now_ms
+    # Clocks differ by little, and that shows in seconds; a wrong date shows as a date.
+    if ahead_ms < _CLOCKS_DIFFER_MS or effective_at_ms >= _YEAR_10000_MS:
+        message = f"{name} lies {ahead_ms / 1000:.3f} s in the future"
+    else:
+        message = f"{name} {time_text(effective_at_ms)} is in the future: it is {time_text(now_ms)}"
     return Refusal("invalid", message, "give a time that has passed", "effective_at")
 
 

@@ -7,7 +7,6 @@ it. A series goes on until there is nothing more to tell and nothing more to end
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from engine import events as ev
@@ -20,6 +19,7 @@ from engine.errors import Refusal
 from engine.facts import Facts, Lease
 from engine.names import TEXT_BYTES_MAX
 from engine.observation import Absence, missed
+from engine.time_text import time_text
 
 # What was in use longer ago says little about now.
 AGE_S_MAX: Final = 3_600
@@ -173,12 +173,6 @@ def would_end(facts: Facts, command: Reconcile, found: Compared) -> tuple[Lease,
 def _evidence(command: Reconcile, claim: Claim, absence: Absence) -> str:
     """Why a lease ended: how often and since when it was missing, and who says so."""
     times = "1 observation" if absence.times == 1 else f"{absence.times} observations"
-    text = f"missing in {times} since {_time(absence.since_ms)}, last in {command.evidence}"
+    text = f"missing in {times} since {time_text(absence.since_ms)}, last in {command.evidence}"
     whole = text if claim.reason is None else f"{claim.reason}: {text}"
     return whole if len(whole.encode()) <= TEXT_BYTES_MAX else text
-
-
-def _time(ms: int) -> str:
-    """A time in words, as it is printed everywhere."""
-    seconds, rest = divmod(ms, 1_000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03d}Z"

@@ -42,8 +42,15 @@ def read_observed(data: bytes, name: str, observed_at_ms: int) -> Observed:
     """The observation in a file: JSON lines if its first line is an object, else CSV.
 
     Raises:
-        InvalidInput: a line is not as it must be; which one.
+        InvalidInput: a line is not as it must be; which one of which file.
     """
+    try:
+        return _read(data, name, observed_at_ms)
+    except InvalidInput as error:
+        raise InvalidInput(f"{_shown(name)}, {error.message}", error.hint) from None
+
+
+def _read(data: bytes, name: str, observed_at_ms: int) -> Observed:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -181,7 +181,7 @@ def test_stdin_and_scope(shop: Cli) -> None:
         (["reconcile", "--observed", "FILES/none"], 6, "No such file"),
         (["reconcile", "--observed", "FILES"], 6, "directory"),
         (["reconcile", "--observed", "\0"], 6, "null"),
-        (["reconcile", "--observed", "FILES/bad"], 6, "line 2: '10.0.0.300'"),
+        (["reconcile", "--observed", "FILES/bad"], 6, "/bad, line 2: '10.0.0.300'"),
         (["reconcile", "--observed", "FILES/good", "--grace", "5m"], 2, "--grace needs"),
         (["reconcile", "--observed", "FILES/good", "--observed-at", "soon"], 6, "not a time"),
         (["reconcile", "--observed", "FILES/good", "--observed-at", "2100-01-01T00:00:00Z"], 6,
