@@ -128,7 +128,7 @@ def quarantine(
 @verb(examples=("ipledger unquarantine 10.3.2.1",))
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 def unquarantine(settings: Settings, addresses: tuple[str, ...]) -> None:
-    """Let addresses be given out again: all of a quarantine, or a part while the rest goes on."""
+    """Let addresses be given out again."""
     from engine.addresses import RangeSet
 
     with settings.open() as ledger:
