@@ -213,7 +213,8 @@ def test_delete_cascade(web: Cli) -> None:
     web.ok("delete", "pool", "web", "--dry-run")
     assert written(web) == length
     assert len(leases(web)) == 3
-    assert web.ok("delete", "pool", "web", "--cascade") == "pool/web deleted\n"
+    said = web.ok("delete", "pool", "web", "--cascade")
+    assert said == "pool/web deleted (3 leases revoked)\n"
     assert leases(web) == []
     assert web("get", "pool", "web").code == 3
 
