@@ -57,7 +57,7 @@ def stream() -> Failing:
 @pytest.fixture
 def ledger(stream: Failing) -> Iterator[Ledger]:
     """An empty space."""
-    with Ledger(stream, timeout_s=0.05) as opened:
+    with Ledger(stream, timeout_s=1.0) as opened:
         opened.ensure_space()
         yield opened
 

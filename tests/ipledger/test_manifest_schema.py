@@ -205,7 +205,9 @@ def test_they_agree_on_whatever_is_put_together(data: st.DataObject) -> None:
         for key in path[:-1]:
             parent = parent[key]
         part_of = data.draw(st.sampled_from(COMPLETE))
-        parent[path[-1]] = data.draw(st.sampled_from([*_OTHERS, *part_of["spec"].values()]))
+        # A copy: a later change must not reach what it was drawn from, nor make a cycle.
+        drawn = data.draw(st.sampled_from([*_OTHERS, *part_of["spec"].values()]))
+        parent[path[-1]] = copy.deepcopy(drawn)
     _agree(document)
 
 
