@@ -9,6 +9,7 @@ from engine.addresses import Address, Family, RangeSet
 from engine.model import DEFAULT_INTERFACE, EndedBy, PoolSpec, ReservationSpec
 from engine.names import Labels, check_text, is_command_key
 from engine.observation import Observation
+from engine.spans import is_single, last_of, span_of, span_text
 from engine.wire import pack
 
 
@@ -164,6 +165,26 @@ class Adopted(NamedTuple):
     ttl_s: int | None = None
     pool: str | None = None
 
+    @property
+    def is_block(self) -> bool:
+        """Whether it holds more than one address."""
+        return not is_single(self.address, self.prefix_length)
+
+    @property
+    def last(self) -> int:
+        """The last address of it, as a number."""
+        return last_of(self.address, self.prefix_length)
+
+    @property
+    def span(self) -> RangeSet:
+        """All that it holds."""
+        return span_of(self.address, self.prefix_length)
+
+    @property
+    def text(self) -> str:
+        """The address, and its prefix length when it is a block."""
+        return span_text(self.address, self.prefix_length)
+
 
 class Adopt(NamedTuple):
     """Leases that stand elsewhere shall go on here, those that can; ``source`` says where from.
@@ -215,6 +236,16 @@ class EndedLease(NamedTuple):
     ttl_s: int | None
     position: int
     ended_by: EndedBy
+
+    @property
+    def span(self) -> RangeSet:
+        """All that it held."""
+        return span_of(self.address, self.prefix_length)
+
+    @property
+    def text(self) -> str:
+        """The address, and its prefix length when it is a block."""
+        return span_text(self.address, self.prefix_length)
 
 
 class Undo(NamedTuple):

@@ -72,7 +72,7 @@ def compare(facts: Facts, observation: Observation, scope: Scope) -> Compared:
     blocks: list[Lease] = []
     strayed: dict[str, list[User]] = {}
     for lease in facts.leases():
-        if lease.prefix_length != len(lease.address) * 8:
+        if lease.is_block:
             blocks.append(lease)
         if not _is_expected(lease, observation, scope, pools):
             continue
@@ -161,10 +161,8 @@ class _Ranges:
 def _ranges_of(leases: Iterable[Lease]) -> _Ranges:
     """The addresses of leases, none of which overlap."""
     return _Ranges(
-        (family_of(held.address), to_int(held.address),
-         to_int(held.address) + (1 << (len(held.address) * 8 - held.prefix_length)) - 1, "")
-        for held in leases
-    )  # fmt: skip
+        (family_of(held.address), to_int(held.address), held.last, "") for held in leases
+    )
 
 
 def _unleased(

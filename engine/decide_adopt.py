@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from engine import events as ev
 from engine import tags
-from engine.addresses import Family, RangeSet, family_of, format_address, to_int
+from engine.addresses import Family, family_of, to_int
 from engine.commands import Adopt, Adopted, Claim
 from engine.decide_leases import in_the_future
 from engine.decide_space import needs_level
@@ -61,13 +61,6 @@ def _first(entry: tuple[int, int, Pool]) -> int:
     return entry[0]
 
 
-def shown(lease: Adopted) -> str:
-    """The address, and its prefix length when it is a block."""
-    text = format_address(lease.address)
-    whole = lease.prefix_length == 8 * len(lease.address)
-    return text if whole else f"{text}/{lease.prefix_length}"
-
-
 def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> Verdict:
     """What would become of a lease from elsewhere, as of these facts."""
     if refusal := in_the_future(lease.effective_at_ms, now_ms, "since"):
@@ -80,40 +73,28 @@ def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> V
     if isinstance(pool, Refusal):
         return pool
     holder = facts.lease_at(lease.address)
-    if holder is None and is_block(lease) and pool.pool_id:
-        holder = next(iter(facts.leases_within(pool.pool_id, span_of(lease))), None)
+    if holder is None and lease.is_block and pool.pool_id:
+        holder = next(iter(facts.leases_within(pool.pool_id, lease.span)), None)
     if holder is not None:
         return _held(lease, holder)
     return _kept_from(facts, lease, pool, now_ms) or pool
-
-
-def is_block(lease: Adopted) -> bool:
-    """Whether it holds more than one address."""
-    return lease.prefix_length != 8 * len(lease.address)
-
-
-def span_of(lease: Adopted) -> RangeSet:
-    """All that it holds."""
-    first = to_int(lease.address)
-    size = 1 << (8 * len(lease.address) - lease.prefix_length)
-    return RangeSet(family_of(lease.address), [(first, first + size - 1)])
 
 
 def _pool_of(finder: PoolFinder, lease: Adopted) -> Pool | Refusal:
     pool = finder.having(family_of(lease.address), to_int(lease.address))
     if pool is None:
         hint = "define its pool first, or extend one: `ipledger apply -f`"
-        return Refusal("not_found", f"no pool has {shown(lease)}", hint, "address")
-    if is_block(lease):
-        ((first, last),) = span_of(lease).ranges
+        return Refusal("not_found", f"no pool has {lease.text}", hint, "address")
+    if lease.is_block:
+        first, last = to_int(lease.address), lease.last
         if first & (last - first):
-            message = f"{shown(lease)} is no block: it has host bits"
+            message = f"{lease.text} is no block: it has host bits"
             return Refusal("invalid", message, "give its first address", "address")
-        if outside := span_of(lease) - pool.effective:
-            message = f"{shown(lease)} is not all of pool {pool.name}: {outside.texts()[0]} is not"
+        if outside := lease.span - pool.effective:
+            message = f"{lease.text} is not all of pool {pool.name}: {outside.texts()[0]} is not"
             return Refusal("not_found", message, "extend the pool: `ipledger apply -f`", "address")
     if lease.pool is not None and lease.pool != pool.name:
-        message = f"{shown(lease)} is of pool {pool.name} here, not of {lease.pool}"
+        message = f"{lease.text} is of pool {pool.name} here, not of {lease.pool}"
         return Refusal("conflict", message, "name that pool, or none", "pool")
     if pool.terminating:
         message = f"pool {pool.name} is terminating"
@@ -125,7 +106,7 @@ def _pool_of(finder: PoolFinder, lease: Adopted) -> Pool | Refusal:
 def _held(lease: Adopted, holder: Lease) -> Lease | Refusal:
     """The lease that holds the address, if it is the one that comes from elsewhere."""
     if (holder.owner, holder.interface) != (lease.owner, lease.interface):
-        of_it = "" if holder.text == shown(lease) else f", which {shown(lease)} would overlap"
+        of_it = "" if holder.text == lease.text else f", which {lease.text} would overlap"
         message = (
             f"{holder.text} is leased to {holder.owner} on {holder.interface} "
             f"(lease {holder.lease_id}){of_it}"
@@ -152,7 +133,7 @@ def _held(lease: Adopted, holder: Lease) -> Lease | Refusal:
     if not wrong:
         return holder
     message = (
-        f"{shown(lease)} is held by {holder.owner} already (lease {holder.lease_id}), "
+        f"{lease.text} is held by {holder.owner} already (lease {holder.lease_id}), "
         f"but it differs in {', '.join(wrong)}"
     )
     hint = f"it stays as it is here; to import it anew: ipledger release {holder.lease_id}"
@@ -161,13 +142,13 @@ def _held(lease: Adopted, holder: Lease) -> Lease | Refusal:
 
 def _kept_from(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> Refusal | None:
     """Why nobody, or not this owner, may have the address now, or not since then."""
-    text, family = shown(lease), family_of(lease.address)
+    text, family = lease.text, family_of(lease.address)
     for reservation in _reservations_on(facts, lease):
         if reservation.spec.owner != lease.owner:
             message = f"{text} is reserved by {reservation.name}"
             return Refusal("forbidden", message, "reserve it for this owner, or for nobody", "ip")
     aside = facts.quarantined(family)
-    if aside.overlaps(span_of(lease)) if is_block(lease) else to_int(lease.address) in aside:
+    if aside.overlaps(lease.span) if lease.is_block else to_int(lease.address) in aside:
         message = f"{text} is quarantined"
         hint = f"if that is over: ipledger unquarantine {text}"
         return Refusal("forbidden", message, hint, "ip")
@@ -184,9 +165,9 @@ def _kept_from(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> Refusal
 
 
 def _reservations_on(facts: Facts, lease: Adopted) -> Iterable[Reservation]:
-    if not is_block(lease):
+    if not lease.is_block:
         return facts.reserved_by(lease.address)
-    span = span_of(lease)
+    span = lease.span
     return [
         held for held in facts.reservations()
         if held.spec.ips.family == span.family and held.spec.ips.overlaps(span)
@@ -195,10 +176,10 @@ def _reservations_on(facts: Facts, lease: Adopted) -> Iterable[Reservation]:
 
 def rested_ms(facts: Facts, lease: Adopted, pool: Pool, now_ms: int) -> int | None:
     """When all of what nobody holds had rested, 0 if none of it rests; None if some still does."""
-    if not is_block(lease):
+    if not lease.is_block:
         ready_ms = facts.resting(pool.pool_id, to_int(lease.address)) or 0
         return ready_ms if ready_ms <= now_ms else None
-    ((first, last),) = span_of(lease).ranges
+    first, last = to_int(lease.address), lease.last
     resting, ready_ms = facts.taken_in(pool.pool_id, first, last), 0
     if resting:
         for low, high, at_ms in facts.rested_ranges(pool.pool_id, now_ms):
@@ -219,8 +200,7 @@ class Taken:
         """Take what a lease holds; or the lease that has some of it already."""
         family = family_of(lease.address)
         ranges = self._ranges[family]
-        first = to_int(lease.address)
-        last = first + (1 << (8 * len(lease.address) - lease.prefix_length)) - 1
+        first, last = to_int(lease.address), lease.last
         at = bisect_right(ranges, (first, last))
         for low, high in ranges[max(at - 1, 0) : at + 1]:
             if low <= last and first <= high:
@@ -232,10 +212,10 @@ class Taken:
 
 def shared(lease: Adopted, other: Adopted, where: str = "") -> Refusal:
     """Why a lease cannot go on: another one that is given, and `where`, has its addresses, too."""
-    alike = shown(other) == shown(lease)
-    what = "is there twice" if alike else f"overlaps {shown(other)} of {other.owner}"
+    alike = other.text == lease.text
+    what = "is there twice" if alike else f"overlaps {other.text} of {other.owner}"
     at = f": {where}" if where else ""
-    return Refusal("invalid", f"{shown(lease)} {what}{at}", "keep one of them", "address")
+    return Refusal("invalid", f"{lease.text} {what}{at}", "keep one of them", "address")
 
 
 def decide_adopt(
@@ -275,8 +255,8 @@ def decide_adopt(
 
 
 def _claim(placement: Placement, pool: Pool, lease: Adopted) -> None:
-    if is_block(lease):
-        ((first, last),) = span_of(lease).ranges
+    if lease.is_block:
+        first, last = to_int(lease.address), lease.last
         placement.claim_block(pool, first, last)
     else:
         placement.claim(pool, to_int(lease.address))

@@ -107,8 +107,7 @@ def decide_set_aside(facts: Facts, command: SetAside, claim: Claim) -> Decision:
         )  # fmt: skip
         changes.append(Change(report, _sealed_of(lease, claim, command.reason), lease.lease_id))
         reads[tags.lease(lease.lease_id)] = None
-        first = int.from_bytes(lease.address)
-        leased.append((first, first + (1 << (len(lease.address) * 8 - lease.prefix_length)) - 1))
+        leased.append((int.from_bytes(lease.address), lease.last))
     rest = command.ips - RangeSet(command.ips.family, leased)
     if rest:
         event = ev.Quarantined(rest.family, pack_ranges(rest), command.for_s, None)

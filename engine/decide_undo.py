@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from engine import events as ev
 from engine import tags
-from engine.addresses import RangeSet, family_of, format_address, to_int
 from engine.commands import Claim, EndedLease, Undo
 from engine.decide_space import needs_level
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
@@ -41,7 +40,7 @@ def decide_undo(facts: Facts, command: Undo, claim: Claim) -> Decision:
     last = facts.last_tenure(ended.address, ended.prefix_length)
     if last is None or last[1] != command.lease:
         since = "" if last is None else f" (lease {last[1]})"
-        message = f"{_text(ended)} was given out again after lease {command.lease}{since}"
+        message = f"{ended.text} was given out again after lease {command.lease}{since}"
         return Refusal("conflict", message, "see `ipledger history ip`", "lease")
     if refusal := needs_level(facts, 2, "lease that takes over from one that has ended"):
         return refusal
@@ -54,24 +53,12 @@ def decide_undo(facts: Facts, command: Undo, claim: Claim) -> Decision:
     return _restored(command.lease, ended, pool, last[0], claim)
 
 
-def _text(ended: EndedLease) -> str:
-    shown = format_address(ended.address)
-    whole = ended.prefix_length == len(ended.address) * 8
-    return shown if whole else f"{shown}/{ended.prefix_length}"
-
-
-def _ends(lease: EndedLease | Lease) -> tuple[int, int]:
-    """The first and the last address of a lease."""
-    first = to_int(lease.address)
-    return first, first + (1 << (len(lease.address) * 8 - lease.prefix_length)) - 1
-
-
 def _holder(facts: Facts, ended: EndedLease) -> Lease | None:
     """Who holds the address now, as it was or with more or less around it."""
     held = facts.lease_at(ended.address)
     if held is not None:
         return held
-    wanted = RangeSet(family_of(ended.address), [_ends(ended)])
+    wanted = ended.span
     for pool in facts.pools():
         if pool.spec.family == wanted.family and pool.effective & wanted:
             for lease in facts.leases_within(pool.pool_id, wanted):
@@ -87,7 +74,7 @@ def _held_again(lease_id: int, ended: EndedLease, holder: Lease) -> Decision:
     ):  # fmt: skip
         return Nothing((holder,))
     message = (
-        f"{_text(ended)} was given to {holder.owner} on {holder.interface} after lease {lease_id}: "
+        f"{ended.text} was given to {holder.owner} on {holder.interface} after lease {lease_id}: "
         f"lease {holder.lease_id} holds {holder.text}"
     )
     hint = "allocate another address for its owner"
@@ -98,8 +85,7 @@ def _kept(facts: Facts, ended: EndedLease, pool: Pool) -> Refusal | None:
     """Why nobody, or not this owner, may be given the address now."""
     if refusal := is_closed(pool):
         return refusal
-    wanted = RangeSet(family_of(ended.address), [_ends(ended)])
-    shown = _text(ended)
+    wanted, shown = ended.span, ended.text
     if wanted - pool.effective:
         message = f"pool {pool.name} does not have {shown} any more"
         return Refusal("forbidden", message, "grow the pool, or allocate another", "pool")

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from engine.addresses import Address, Family, RangeSet, format_address
+from engine.addresses import Address, Family, RangeSet
 from engine.model import PoolSpec, ReservationSpec
 from engine.names import Labels
 from engine.observation import Absence
+from engine.spans import is_single, last_of, span_text
 
 
 class Pool(NamedTuple):
@@ -69,17 +70,17 @@ class Lease(NamedTuple):
     @property
     def last(self) -> int:
         """The last address of it, as a number."""
-        return (
-            int.from_bytes(self.address) + (1 << (len(self.address) * 8 - self.prefix_length)) - 1
-        )
+        return last_of(self.address, self.prefix_length)
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it holds more than one address."""
+        return not is_single(self.address, self.prefix_length)
 
     @property
     def text(self) -> str:
         """The address, and its prefix length when it is a block."""
-        shown = format_address(self.address)
-        return shown if self.prefix_length == len(self.address) * 8 else (
-            f"{shown}/{self.prefix_length}"
-        )  # fmt: skip
+        return span_text(self.address, self.prefix_length)
 
 
 class Quarantine(NamedTuple):

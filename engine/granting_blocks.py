@@ -15,6 +15,7 @@ from engine.errors import Refusal
 from engine.events import BLOCKS_LEVEL
 from engine.facts import Lease, Pool
 from engine.granting import Granting, cannot_give_out, covers, too_early
+from engine.spans import is_single, span_of
 
 _OWN_TRIED_MAX = 256  # static assignments are few; what lies further on is asked for by address
 _LENGTHS_TOLD = 4
@@ -82,12 +83,10 @@ def set_aside(granting: Granting, address: Address, held: Lease | None = None) -
 
 def _span(granting: Granting, address: Address) -> RangeSet | None:
     """The addresses of the block that begins at one; None if a single address is asked for."""
-    bits = len(address) * 8
     length = granting.command.prefix_length
-    if length is None or length == bits:
+    if length is None or is_single(address, length):
         return None
-    first = to_int(address)
-    return RangeSet(4 if bits == 32 else 6, [(first, first + (1 << (bits - length)) - 1)])
+    return span_of(address, length)
 
 
 def grant_specific(granting: Granting, pools: list[Pool], address: Address) -> Refusal | None:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from engine.addresses import Address, Family, family_of, to_int
+from engine.spans import is_single, last_of
 from engine.wire import pack
 
 
@@ -62,14 +63,13 @@ class Observation:
 
     def within(self, address: Address, prefix_length: int) -> Iterator[User]:
         """Who was seen at an address or, with a prefix shorter than it, in the block it begins."""
-        bits = len(address) * 8
-        if prefix_length == bits:
+        if is_single(address, prefix_length):
             yield from self.at(address)
             return
         family, first = family_of(address), to_int(address)
         values = self._values[family]
         begin = bisect_left(values, first)
-        end = bisect_right(values, first + (1 << (bits - prefix_length)) - 1)
+        end = bisect_right(values, last_of(address, prefix_length))
         for at in self._addresses[family][begin:end]:
             yield from self._at[at]
 

@@ -176,7 +176,7 @@ def _owner_holds_another(asked: Asked) -> Iterator[Found]:
     # Blocks are counted apart: who holds one may have a single address beside it.
     held = [
         lease for lease in leases
-        if lease.pool_id == asked.pool.pool_id and lease.prefix_length == len(lease.address) * 8
+        if lease.pool_id == asked.pool.pool_id and not lease.is_block
     ]  # fmt: skip
     if held and asked.lease not in held:
         lease = held[0]
@@ -246,8 +246,7 @@ def _leased(asked: Asked) -> Iterator[Found]:
     lease, pool = asked.lease, asked.pool
     if lease is None or pool is None:
         return
-    alone = lease.prefix_length == len(lease.address) * 8
-    block = "" if alone else f"in the block {lease.text} "
+    block = f"in the block {lease.text} " if lease.is_block else ""
     text = f"leased {block}to {lease.owner} on {lease.interface} (lease {lease.lease_id})"
     room = may_make_room(asked.facts, pool, lease, asked.asker, asked.now_ms)
     found = _of_lease(Reason.LEASED, lease, text, None if room else "conflict")

@@ -15,12 +15,13 @@ from hashlib import sha256
 from typing import Final, NamedTuple, get_args
 
 from engine import events as ev
-from engine.addresses import RangeSet, Subnet, parse_subnet
+from engine.addresses import Address, RangeSet, Subnet, parse_subnet
 from engine.entry import Record
 from engine.errors import InvalidInput
 from engine.events import Event
 from engine.names import check_name
 from engine.reading import find_entry
+from engine.spans import span_of
 from engine.stream import Stream
 from engine.wire import REGISTRY, decode_entry
 from projections.unpack import unpack_ranges
@@ -177,10 +178,7 @@ def _ranges(prefix: Subnet) -> RangeSet:
 def _addresses_of(event: Event) -> RangeSet | None:
     """The addresses that an event speaks of; None if it speaks of none."""
     if isinstance(event, _OF_A_LEASE):
-        bits = len(event.address) * 8
-        first = int.from_bytes(event.address)
-        last = first + (1 << (bits - event.prefix_length)) - 1
-        return RangeSet.of_sorted(4 if bits == 32 else 6, ((first, last),))
+        return span_of(Address(event.address), event.prefix_length)
     if isinstance(event, ev.PoolCreated):
         return unpack_ranges(event.ips, 4 if len(event.subnet[0]) == 4 else 6)
     if isinstance(event, ev.ReservationCreated | ev.Quarantined | ev.QuarantineEnded):

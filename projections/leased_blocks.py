@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Generic, TypeVar
 
-from engine.addresses import Address
 from projections.pages import Paged, PageSink, PageSource, keep_table
 
 SCHEMA_VERSION = 1
@@ -88,8 +87,3 @@ class BlockTable(Generic[V]):
             made._lengths[width][length] = count
             made.used += count
         return made
-
-
-def last_of(address: Address, prefix_length: int) -> int:
-    """The last address of a block, or an address itself, as a number."""
-    return int.from_bytes(address) + (1 << (len(address) * 8 - prefix_length)) - 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.addresses import Address
-from projections.leased_blocks import BlockTable, last_of
+from engine.spans import last_of
+from projections.leased_blocks import BlockTable
 
 Tenure = tuple[int, int]  # when it ended in effect, in milliseconds; the lease
 

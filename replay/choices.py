@@ -20,6 +20,7 @@ from engine.events import LeaseGranted
 from engine.facts import Facts, Pool
 from engine.obstacles import reservation_against
 from engine.reading import Continuity, entry_from, find_entry
+from engine.spans import is_single
 from engine.stream import Stream
 from engine.wire import decode_entry
 from projections.collector import seldom_collecting
@@ -146,7 +147,7 @@ class _Then(NamedTuple):
     def is_block(self) -> bool:
         """Whether it is a block and not a single address."""
         event = self.grant.event
-        return event.prefix_length < len(event.address) * 8
+        return not is_single(event.address, event.prefix_length)
 
     @property
     def owner(self) -> str:
@@ -179,7 +180,7 @@ def _superseded(then: _Then) -> str | None:
 def _asked_for(then: _Then) -> str | None:
     """Whether the request was for this address: its hash is that of the plain command for it."""
     record, event = then.grant
-    length = event.prefix_length if event.prefix_length < len(event.address) * 8 else None
+    length = None if is_single(event.address, event.prefix_length) else event.prefix_length
     ttls = {event.ttl_s, None} if event.ttl_s == then.pool.spec.ttl_s else {event.ttl_s}
     commands = (
         Allocate(

@@ -20,6 +20,7 @@ from engine.granting import TAKES_OVER_LEVEL
 from engine.model import Policy
 from engine.placement import Placement
 from engine.reading import entry_from
+from engine.spans import is_single
 from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Stream
 from engine.wire import decode_entry
 from projections.state import LedgerState
@@ -65,7 +66,7 @@ def explain_pick(stream: Stream, lease_id: int) -> Pick:
         message = f"no lease was granted at position {lease_id}"
         raise InvalidInput(message, "a lease's id is the position of its grant")
     event = record.event
-    if event.prefix_length != len(event.address) * 8:
+    if not is_single(event.address, event.prefix_length):
         message = f"lease {lease_id} is a block: no policy chose it"
         raise InvalidInput(message, "a block is the smallest free one that fits")
     decided_at = record.commit.decided_at

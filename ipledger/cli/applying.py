@@ -123,13 +123,11 @@ def _carry_out(ledger: Ledger, plan: Plan, settings: Settings) -> None:
 
 def held_items(plan: Plan) -> list[dict[str, str | None]]:
     """What becomes of each lease and quarantine, in the shape of what `apply` prints."""
-    from engine.decide_adopt import shown
-
     outcomes = (
         ("created", (*plan.covered, *plan.leases)), ("unchanged", plan.held), ("past", plan.past),
     )  # fmt: skip
     items: list[dict[str, str | None]] = [
-        {"kind": "lease", "name": shown(entry.lease), "result": did, "detail": entry.lease.owner}
+        {"kind": "lease", "name": entry.lease.text, "result": did, "detail": entry.lease.owner}
         for did, entries in outcomes
         for entry in entries
     ]

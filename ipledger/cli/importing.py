@@ -193,9 +193,7 @@ def _answer(
 
 
 def _place(entry: FoundLease) -> dict[str, Any]:
-    from engine.decide_adopt import shown
-
-    return {"where": entry.where, "address": shown(entry.lease), "owner": entry.lease.owner}
+    return {"where": entry.where, "address": entry.lease.text, "owner": entry.lease.owner}
 
 
 def _refused(entry: RefusedLease) -> dict[str, Any]:

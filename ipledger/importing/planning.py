@@ -108,14 +108,13 @@ def _meeting(leases: list[FoundLease]) -> set[int]:
     found: set[int] = set()
     for family in _FAMILIES:
         spans = sorted(
-            (first, first + (1 << (8 * len(entry.lease.address) - entry.lease.prefix_length)), at)
+            (to_int(entry.lease.address), entry.lease.last, at)
             for at, entry in enumerate(leases)
             if family_of(entry.lease.address) == family
-            for first in (to_int(entry.lease.address),)
         )
-        widest = (0, 0, 0)  # of those before, the one that reaches furthest
+        widest = (0, -1, 0)  # of those before, the one that reaches furthest
         for span in spans:
-            if span[0] < widest[1]:
+            if span[0] <= widest[1]:
                 found |= {id(leases[widest[2]]), id(leases[span[2]])}
             widest = max(widest, span, key=_reach)
     return found
@@ -153,11 +152,7 @@ def _covered(
 
 def _has(ips: RangeSet, entry: FoundLease) -> bool:
     lease = entry.lease
-    first = to_int(lease.address)
-    size = 1 << (8 * len(lease.address) - lease.prefix_length)
-    if size == 1:
-        return first in ips
-    return ips.overlaps(RangeSet(ips.family, [(first, first + size - 1)]))
+    return ips.overlaps(lease.span) if lease.is_block else to_int(lease.address) in ips
 
 
 def _keeps(wanted: PutReservation, entry: FoundLease) -> bool:
@@ -192,13 +187,9 @@ def _aside(facts: Facts, found: Iterable[FoundAside], now_ms: int) -> Iterable[S
 def _without_reported(facts: Facts, ips: RangeSet) -> RangeSet:
     """Without the addresses that will be set aside already when their leases end."""
     reported = [
-        (to_int(lease.address), to_int(lease.address) + _size(lease) - 1)
+        (to_int(lease.address), lease.last)
         for pool in facts.pools() if pool.spec.family == ips.family and pool.effective.overlaps(ips)
         for lease in facts.leases_within(pool.pool_id, ips)
         if facts.conflict_on(lease.lease_id) is not None
     ]  # fmt: skip
     return ips - RangeSet(ips.family, reported) if reported else ips
-
-
-def _size(lease: Lease) -> int:
-    return 1 << (8 * len(lease.address) - lease.prefix_length)
