@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from engine.addresses import Address, Family, family_of, to_int
+from engine.addresses import family_of, to_int
 from engine.commands import Reconcile
-from engine.facts import Facts, Lease, Pool
+from engine.facts import Facts, Lease
 from engine.names import Labels
 from engine.observation import Observation, User
+from engine.range_index import PoolFinder, RangeIndex
 
 
 class Scope(NamedTuple):
@@ -127,7 +127,7 @@ def _strays(facts: Facts, observation: Observation, owner: str) -> list[User]:
     if not users:
         return []
     held = _ranges_of(facts.leases_of(owner))
-    return [user for user in users if held.name_of(user.address) is None]
+    return [user for user in users if held.having(user.address) is None]
 
 
 def _is_instead(user: User, lease: Lease) -> bool:
@@ -138,30 +138,10 @@ def _is_instead(user: User, lease: Lease) -> bool:
     return user.interface in {None, lease.interface} and len(user.address) == len(lease.address)
 
 
-class _Ranges:
-    """Disjoint ranges of both families with what each belongs to, found by address."""
-
-    def __init__(self, ranges: Iterable[tuple[Family, int, int, str]]) -> None:
-        self._rows: dict[Family, list[tuple[int, int, str]]] = {4: [], 6: []}
-        for family, first, last, name in ranges:
-            self._rows[family].append((first, last, name))
-        for rows in self._rows.values():
-            rows.sort()
-        self._firsts = {family: [row[0] for row in rows] for family, rows in self._rows.items()}
-
-    def name_of(self, address: Address) -> str | None:
-        """What an address belongs to."""
-        family, value = family_of(address), to_int(address)
-        at = bisect_right(self._firsts[family], value) - 1
-        if at < 0 or self._rows[family][at][1] < value:
-            return None
-        return self._rows[family][at][2]
-
-
-def _ranges_of(leases: Iterable[Lease]) -> _Ranges:
+def _ranges_of(leases: Iterable[Lease]) -> RangeIndex[Lease]:
     """The addresses of leases, none of which overlap."""
-    return _Ranges(
-        (family_of(held.address), to_int(held.address), held.last, "") for held in leases
+    return RangeIndex(
+        (family_of(held.address), to_int(held.address), held.last, held) for held in leases
     )
 
 
@@ -169,18 +149,14 @@ def _unleased(
     facts: Facts, observation: Observation, scope: Scope, blocks: Sequence[Lease]
 ) -> tuple[list[Unleased], int]:
     """The users of addresses that a pool has and nobody holds; how many no pool has."""
-    pools: list[Pool] = [p for p in facts.pools() if not scope.pools or p.name in scope.pools]
-    owned = _Ranges(
-        (pool.spec.family, first, last, pool.name)
-        for pool in pools for first, last in pool.effective.ranges
-    )  # fmt: skip
+    owned = PoolFinder(p for p in facts.pools() if not scope.pools or p.name in scope.pools)
     in_blocks = _ranges_of(blocks)
     found: list[Unleased] = []
     outside = 0
     for address in observation.addresses:
-        if facts.lease_at(address) is not None or in_blocks.name_of(address) is not None:
+        if facts.lease_at(address) is not None or in_blocks.having(address) is not None:
             continue
-        pool = owned.name_of(address)
+        pool = owned.having(address)
         if pool is None:
             outside += 1
             continue
@@ -189,5 +165,5 @@ def _unleased(
             continue  # it was held when it was seen
         kept = facts.reserved_by(address)
         by = kept[0].name if kept else None
-        found += [Unleased(user, pool, by) for user in observation.at(address)]
+        found += [Unleased(user, pool.name, by) for user in observation.at(address)]
     return found, outside

@@ -21,6 +21,7 @@ from engine.errors import Refusal
 from engine.facts import Facts, Lease, Pool, Reservation
 from engine.lasting import ends_ms
 from engine.placement import Placement
+from engine.range_index import PoolFinder
 
 ADOPTING_LEVEL: Final = 2
 
@@ -33,32 +34,6 @@ class Past(NamedTuple):
 
 # The pool that the lease goes on in, the lease that it is already, or why it is neither.
 Verdict = Pool | Lease | Past | Refusal
-
-
-class PoolFinder:
-    """Which pool has an address: no address is in two."""
-
-    def __init__(self, pools: Iterable[Pool]) -> None:
-        """Look among `pools`; one that is not made yet has the id 0."""
-        by_family: dict[Family, list[tuple[int, int, Pool]]] = {4: [], 6: []}
-        for pool in pools:
-            by_family[pool.spec.family] += [(*ends, pool) for ends in pool.effective.ranges]
-        self._ranges = {family: sorted(found, key=_first) for family, found in by_family.items()}
-        self._firsts = {
-            family: [first for first, *_ in found] for family, found in self._ranges.items()
-        }
-
-    def having(self, family: Family, value: int) -> Pool | None:
-        """The pool that has the address."""
-        at = bisect_right(self._firsts[family], value) - 1
-        if at < 0:
-            return None
-        _, last, pool = self._ranges[family][at]
-        return pool if value <= last else None
-
-
-def _first(entry: tuple[int, int, Pool]) -> int:
-    return entry[0]
 
 
 def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> Verdict:
@@ -81,7 +56,7 @@ def adoption(facts: Facts, finder: PoolFinder, lease: Adopted, now_ms: int) -> V
 
 
 def _pool_of(finder: PoolFinder, lease: Adopted) -> Pool | Refusal:
-    pool = finder.having(family_of(lease.address), to_int(lease.address))
+    pool = finder.having(lease.address)
     if pool is None:
         hint = "define its pool first, or extend one: `ipledger apply -f`"
         return Refusal("not_found", f"no pool has {lease.text}", hint, "address")

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from engine import events as ev
 from engine.commands import Adopt, Adopted, Apply, Command, SetAside, request_hash
-from engine.decide_adopt import PoolFinder, adoption
+from engine.decide_adopt import adoption
 from engine.entry import COMMIT_BYTES_MAX
 from engine.errors import LedgerError, Refusal, Refused
+from engine.range_index import PoolFinder
 from ipledger.importing.found import FoundLease
 from ipledger.importing.planning import Plan, RefusedLease
 from ipledger.ledger import Ledger

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from engine.addresses import Family, RangeSet, family_of, to_int
 from engine.commands import PutPool, PutReservation, SetAside
-from engine.decide_adopt import Past, PoolFinder, Taken, adoption, shared
+from engine.decide_adopt import Past, Taken, adoption, shared
 from engine.errors import Refusal
 from engine.facts import Facts, Lease, Pool
 from engine.pool_spec import check_seconds
+from engine.range_index import PoolFinder
 from engine.shapes import SECONDS_MAX
 from ipledger.importing.found import Found, FoundAside, FoundLease
 

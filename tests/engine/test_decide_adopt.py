@@ -8,11 +8,12 @@ import pytest
 
 from engine.addresses import RangeSet
 from engine.commands import Adopt, Adopted, Renew, SetAside, Sweep
-from engine.decide_adopt import Past, PoolFinder, adoption
+from engine.decide_adopt import Past, adoption
 from engine.errors import Refusal
 from engine.events import LeaseGranted, SpaceCreated
 from engine.facts import Lease, Pool
 from engine.model import Selector, Selectors
+from engine.range_index import PoolFinder
 from tests.builders import (
     START_MS,
     TestLedger,
