@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from engine.addresses import BITS
 from engine.facts import Facts, Pool
 from engine.pending_blocks import PendingBlocks
+
+if TYPE_CHECKING:
+    from engine.plain_grant import PlainPool
 
 
 class Placement:
@@ -31,6 +35,9 @@ class Placement:
         self._seed = seed
         self._seeds = 0  # made so far
         self._idle: dict[int, Iterator[int]] = {}  # by pool: the rest of its order
+        self._runs: dict[int, int] = {}  # by pool: all is free from its cursor to there
+        # What of a batch's pools is the same for all its requests: nothing is folded meanwhile.
+        self.plain_pools: dict[tuple[tuple[str, ...], ...], PlainPool | None] = {}
 
     def __bool__(self) -> bool:
         """Whether anything is pending, so that "none left" may not be the truth."""
@@ -82,14 +89,32 @@ class Placement:
 
     def propose(self, facts: Facts, pool: Pool) -> int | None:
         """Return the next free address of `pool` that nobody in the batch proposes yet."""
-        cursor = self._cursors.get(pool.pool_id)
-        start = cursor if cursor is not None else self._first_start(facts, pool)
-        value = self._next(facts, pool, start)
+        pool_id = pool.pool_id
+        cursor = self._cursors.get(pool_id)
+        if cursor is None:
+            start = self._first_start(facts, pool)
+            value = self._next(facts, pool, start)
+        else:
+            start = cursor
+            value = self._next_in_run(facts, pool_id, cursor)
+            if value is None or self.is_pending(pool, value):
+                value = self._next(facts, pool, start)
         if value is None and start is not None:
             value = self._next(facts, pool, None)  # what was skipped is better than nothing
+            self._runs.pop(pool_id, None)
         if value is not None:
             self.claim(pool, value, moves_cursor=True)
         return value
+
+    def _next_in_run(self, facts: Facts, pool_id: int, cursor: int) -> int | None:
+        """The lowest free address from a pool's cursor on: most often the one behind the last."""
+        if cursor <= self._runs.get(pool_id, -1):
+            return cursor
+        run = facts.free_run(pool_id, cursor)
+        if run is None:
+            return None
+        self._runs[pool_id] = run[1]
+        return run[0]
 
     def claim(self, pool: Pool, value: int, *, moves_cursor: bool = False) -> None:
         """Record that `value` is proposed, so that the rest of the batch passes over it."""
@@ -114,6 +139,7 @@ class Placement:
             if added:
                 self._pending.discard((pool_id, value))
             self._idle.pop(pool_id, None)  # it may have passed over this one
+            self._runs.pop(pool_id, None)  # it may begin behind where the cursor is again
             if cursor is None:
                 self._cursors.pop(pool_id, None)
             else:
