@@ -7,25 +7,40 @@ skips ahead of what nearer writers will have taken by the time that its proposal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.addresses import BITS
 from engine.facts import Facts, Pool
-from engine.pending_blocks import PendingBlocks
+from engine.pending_blocks import Claim, PendingBlocks
 
 if TYPE_CHECKING:
     from engine.plain_grant import PlainPool
 
 
+class Proposed(NamedTuple):
+    """What a batch proposes: addresses by pool id, what it passed over, and blocks."""
+
+    addresses: AbstractSet[tuple[int, int]]
+    passed: Mapping[int, tuple[int, int]]  # by pool: from where to where all that was free
+    blocks: Sequence[Claim]
+
+
 class Placement:
     """The addresses proposed so far in one batch."""
 
-    def __init__(self, skip_ahead: Mapping[int, int] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        skip_ahead: Mapping[int, int] | None = None,
+        seed: int = 0,
+        behind: Placement | None = None,
+    ) -> None:
         """Start a batch; `skip_ahead` says how many free addresses to pass over, by pool id.
 
-        `seed` (64 bits) is what the seeds of the batch's random choices are made of.
+        `seed` (64 bits) is what the seeds of the batch's random choices are made of. `behind` is a
+        batch that is on its way: what it proposes is not proposed again.
         """
         self._skip_ahead = skip_ahead or {}
         self._cursors: dict[int, int] = {}
@@ -38,6 +53,21 @@ class Placement:
         self._runs: dict[int, int] = {}  # by pool: all is free from its cursor to there
         # What of a batch's pools is the same for all its requests: nothing is folded meanwhile.
         self.plain_pools: dict[tuple[tuple[str, ...], ...], PlainPool | None] = {}
+        self._starts: dict[int, int] = {}  # by pool: what was proposed first
+        self._passed: Mapping[int, tuple[int, int]] = {}  # as of the batch that it is behind
+        if behind is not None:
+            self._begin_behind(behind.proposed())
+
+    def proposed(self) -> Proposed:
+        """What this batch proposes, for the one behind it."""
+        addresses = {(pool_id, value) for pool_id, value, _, _ in self._journal}
+        passed = {pool: (self._starts.get(pool, end), end) for pool, end in self._cursors.items()}
+        return Proposed(addresses, passed, self._blocks.claims)
+
+    def _begin_behind(self, before: Proposed) -> None:
+        self._pending.update(before.addresses)
+        self._passed = before.passed
+        self._blocks.begin_behind(before.blocks)
 
     def __bool__(self) -> bool:
         """Whether anything is pending, so that "none left" may not be the truth."""
@@ -94,6 +124,8 @@ class Placement:
         if cursor is None:
             start = self._first_start(facts, pool)
             value = self._next(facts, pool, start)
+            if value is not None:
+                self._starts.setdefault(pool_id, value)
         else:
             start = cursor
             value = self._next_in_run(facts, pool_id, cursor)
@@ -156,7 +188,9 @@ class Placement:
             if within is not None:
                 value = facts.lowest_free(pool.pool_id, within + 1)
             elif (pool.pool_id, value) in self._pending:
-                value = facts.lowest_free(pool.pool_id, value + 1)
+                first, end = self._passed.get(pool.pool_id, (0, 0))
+                behind = end if first <= value < end else value + 1
+                value = facts.lowest_free(pool.pool_id, behind)
             else:
                 return value
         return None

@@ -6,7 +6,9 @@ events mean. Every backend passes the same contract tests (tests/contracts/).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
 from engine.entry import Anchor, RawEntry
@@ -85,6 +87,9 @@ class AppendReply(NamedTuple):
     tail: list[RawEntry]
 
 
+Fetch = Callable[[], AppendReply]
+
+
 class Head(NamedTuple):
     """Where a stream ends. ``length`` counts entries; all zero for a stream that is not there."""
 
@@ -105,6 +110,15 @@ class Stream(Protocol):
             Unavailable: the server cannot be reached; certainly nothing was written.
             UnknownOutcome: the reply was lost.
             ReadOnlyMirror: the stream is a mirror.
+        """
+
+    def begin(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> Fetch:
+        """As `append`, but the answer is fetched later, by the function that is returned.
+
+        So the next proposals can be made while the server is busy with these. The function is
+        called once, and raises what `append` would; nothing is appended until then.
         """
 
     def head(self) -> Head:
@@ -151,6 +165,22 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Give the connection back; the stream is not used after that."""
+
+
+class AppendsWhenFetched(ABC):
+    """The `begin` of a stream that has nothing to do until its answer is wanted."""
+
+    @abstractmethod
+    def append(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> AppendReply:
+        """See `Stream.append`."""
+
+    def begin(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> Fetch:
+        """See `Stream.begin`."""
+        return partial(self.append, after, voided, now_ms, proposals)
 
 
 def not_restored(why: str) -> IntegrityError:

@@ -19,7 +19,7 @@ from engine.errors import (
     Unavailable,
     UnknownOutcome,
 )
-from engine.stream import AppendReply, Head, Proposal
+from engine.stream import AppendReply, AppendsWhenFetched, Head, Proposal
 from ipledger.writer import Writer
 from ipledger.writing import Call, Done
 from tests.builders import TestLedger, make_allocate, make_pool
@@ -50,7 +50,7 @@ class Clock:
         return self._drawn.to_bytes(number)
 
 
-class LosesReplies:
+class LosesReplies(AppendsWhenFetched):
     """A stream whose next append is carried out, and its reply lost."""
 
     def __init__(self, ledger: TestLedger, before_head: Callable[[], None] = lambda: None) -> None:

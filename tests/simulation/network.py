@@ -15,7 +15,15 @@ from typing import Final
 from engine.entry import Anchor, RawEntry
 from engine.errors import Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream
-from engine.stream import AppendReply, Head, NewEntry, Proposal, StoredEntry, Untimely
+from engine.stream import (
+    AppendReply,
+    AppendsWhenFetched,
+    Head,
+    NewEntry,
+    Proposal,
+    StoredEntry,
+    Untimely,
+)
 from engine.wire import decode_entry
 from tests.simulation.schedule import Schedule
 
@@ -82,7 +90,7 @@ def _key(proposal: Proposal) -> bytes:
     return decode_entry(RawEntry(0, 1, *proposal.entries[0])).header.command
 
 
-class Link:
+class Link(AppendsWhenFetched):
     """One client's connection to the server: `engine.stream.Stream` over a bad network."""
 
     def __init__(self, world: World) -> None:
