@@ -27,6 +27,7 @@ AGE_S_MAX: Final = 3_600
 _AHEAD_MS_MAX: Final = 1_000
 # A series is of commits of at most this many events, so that others get their turn.
 OBSERVED_MAX: Final = 1_000
+_OBSERVING_LEVEL: Final = 2  # since when what is missing can be told
 
 
 def decide_reconcile(facts: Facts, command: Reconcile, claim: Claim, now_ms: int) -> Decision:
@@ -40,7 +41,8 @@ def decide_reconcile(facts: Facts, command: Reconcile, claim: Claim, now_ms: int
     changes = told if told.changes else _end(facts, command, claim, found)
     if not changes.changes:
         return Nothing()
-    if refusal := needs_level(facts, 2, "observations") or _too_old(command, now_ms):
+    too_low = needs_level(facts, _OBSERVING_LEVEL, "observations")
+    if refusal := too_low or _too_old(command, now_ms):
         return refusal
     return Draft(tuple(changes.changes), tuple(changes.reads), command.observed.observed_at_ms)
 
