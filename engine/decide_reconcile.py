@@ -17,6 +17,7 @@ from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
 from engine.endings import Ends, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Lease
+from engine.lasting import alive_ms
 from engine.names import TEXT_BYTES_MAX
 from engine.observation import Absence, missed
 from engine.time_text import time_text
@@ -122,13 +123,6 @@ def _is_back(facts: Facts, lease: Lease, at_ms: int) -> bool:
     """Whether a lease was missing before it was seen now."""
     absence = facts.absence_of(lease.lease_id)
     return absence is not None and absence.times > 0 and absence.since_ms < at_ms
-
-
-def alive_ms(lease: Lease) -> int:
-    """When its holder last said that it holds the lease: when it was granted or renewed."""
-    if lease.expires_at_ms is None or lease.ttl_s is None:
-        return lease.granted_at_ms
-    return max(lease.granted_at_ms, lease.expires_at_ms - lease.ttl_s * 1_000)
 
 
 def _end(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> Ends:
