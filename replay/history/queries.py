@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from engine.addresses import BITS, Address, Subnet, family_of, from_int
+from engine.entry import ORIGIN
 from engine.reading import Checkpoint
 from replay.history.definitions import COLUMNS, KINDS, Kind, Version, versions
 from replay.history.lookup import TenureSpan
-from replay.history.schema import TENURE_COLUMNS, family_key
+from replay.history.schema import TENURE_COLUMNS, family_key, nothing
 from replay.history.tenure import Row, Tenure, TenureReader
 from replay.history.words import Words
 
@@ -258,6 +259,19 @@ class History:
     ) -> Iterator[Version]:
         """Definitions of one kind, by position: those of a name, or those in force at a time."""
         return versions(self._database, kind, name=name, at_ms=at_ms)
+
+
+class NoHistory:
+    """The history of a space in which nothing has happened yet."""
+
+    def __init__(self) -> None:
+        self._database = nothing()
+        checkpoint = Checkpoint(bytes(16), "", 0, 0, ORIGIN)
+        self.history = History(self._database, Words(self._database), checkpoint, 0, 0)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._database.close()
 
 
 def _unbounded(known_at_ms: int | None) -> int:
