@@ -1,9 +1,23 @@
-"""Addresses and blocks in words, where a command names what is held or shall be."""
+"""What is held or shall be, as a command names it: an address or a block in words, a lease."""
 
 from __future__ import annotations
 
 from engine.addresses import Address, format_address, from_int, parse_address, parse_subnet
 from engine.errors import InvalidInput
+
+
+def check_lease(lease: object) -> int:
+    """Return `lease` if it can be the position of a grant.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if type(lease) is not int or not 1 <= lease < 1 << 63:
+        # Python will not write out an integer of more than some thousand digits.
+        huge = type(lease) is int and lease.bit_length() > 128
+        message = "a number that long is no lease" if huge else f"lease {lease!r} is not a lease"
+        raise InvalidInput(message, "a lease is the number that `allocate` printed")
+    return lease
 
 
 def parse_held(text: str) -> tuple[Address, int]:
