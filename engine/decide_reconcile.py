@@ -7,7 +7,8 @@ it. A series goes on until there is nothing more to tell and nothing more to end
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from engine import events as ev
 from engine.commands import Claim, Reconcile
@@ -97,7 +98,7 @@ def _tell(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> En
     """What this observation adds to what is known of the leases."""
     told = Ends(OBSERVED_MAX)
     at_ms = command.observed.observed_at_ms
-    news = [(lease, False) for lease in found.missing if is_news(facts, lease, at_ms)]
+    news = [(lease, False) for lease in found.missing if _is_news(facts, lease, at_ms)]
     news += [(lease, True) for lease in found.present if _is_back(facts, lease, at_ms)]
     for lease, present in news:
         event = ev.LeaseObserved(
@@ -113,7 +114,7 @@ def _tell(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> En
     return told
 
 
-def is_news(facts: Facts, lease: Lease, at_ms: int) -> bool:
+def _is_news(facts: Facts, lease: Lease, at_ms: int) -> bool:
     """Whether a lease was not yet missing, seen or renewed at a later time than `at_ms`."""
     absence = facts.absence_of(lease.lease_id)
     return alive_ms(lease) < at_ms and (absence is None or absence.last_ms < at_ms)
@@ -132,7 +133,7 @@ def _end(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> End
         return ended
     for lease in found.missing:
         absence = facts.absence_of(lease.lease_id)
-        if absence is None or not is_enough(command, lease, absence):
+        if absence is None or not _is_enough(command, lease, absence):
             continue
         why = claim._replace(reason=_evidence(command, claim, absence))
         changes = ending(facts, lease, "revoked", why, cause=absence.position)
@@ -141,7 +142,7 @@ def _end(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> End
     return ended
 
 
-def is_enough(command: Reconcile, lease: Lease, absence: Absence) -> bool:
+def _is_enough(command: Reconcile, lease: Lease, absence: Absence) -> bool:
     """Whether a lease was missing often and long enough, this observation being the last."""
     at_ms, grace_ms = command.observed.observed_at_ms, command.grace_s * 1_000
     return (
@@ -153,17 +154,27 @@ def is_enough(command: Reconcile, lease: Lease, absence: Absence) -> bool:
     )
 
 
-def would_end(facts: Facts, command: Reconcile, found: Compared) -> tuple[Lease, ...]:
-    """The leases that would end if all that the observation tells were told."""
-    leases: list[Lease] = []
+class Foreseen(NamedTuple):
+    """A missing lease as it would be if all that an observation tells were told.
+
+    ``is_news`` if it tells something of this lease; ``ends`` if the lease would end then.
+    """
+
+    lease: Lease
+    absence: Absence | None
+    is_news: bool
+    ends: bool
+
+
+def foreseen(facts: Facts, command: Reconcile, found: Compared) -> Iterator[Foreseen]:
+    """What carrying out a command would come to, of each lease that is missing."""
     at_ms = command.observed.observed_at_ms
-    for lease in found.missing if command.release_after is not None else ():
-        absence = facts.absence_of(lease.lease_id)
-        if is_news(facts, lease, at_ms):
+    for lease in found.missing:
+        absence, news = facts.absence_of(lease.lease_id), _is_news(facts, lease, at_ms)
+        if news:
             absence = missed(absence, command.observation, at_ms, 0)
-        if absence is not None and is_enough(command, lease, absence):
-            leases.append(lease)
-    return tuple(leases)
+        ends = absence is not None and _is_enough(command, lease, absence)
+        yield Foreseen(lease, absence, news, ends)
 
 
 def _evidence(command: Reconcile, claim: Claim, absence: Absence) -> str:
