@@ -137,7 +137,6 @@ def in_the_future(
         message = f"{name} lies before 1970"
         return Refusal("invalid", message, "give a later time, or none for now", "effective_at")
     ahead_ms = effective_at_ms - now_ms
-    ahead_ms = effective_at_ms - now_ms
     # Clocks differ by little, and that shows in seconds; a wrong date shows as a date.
     if ahead_ms < _CLOCKS_DIFFER_MS or effective_at_ms >= _YEAR_10000_MS:
         message = f"{name} lies {ahead_ms / 1000:.3f} s in the future"

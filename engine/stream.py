@@ -189,6 +189,18 @@ def not_restored(why: str) -> IntegrityError:
     return IntegrityError(message, "stop all writers and run `ipledger doctor` again")
 
 
+def shorter_than_seen(position: int, seen: int) -> HistoryDiverged:
+    """The named error for a stream that ends before a position that was seen."""
+    message = f"the stream ends at position {position}, but position {seen} was seen before"
+    return HistoryDiverged(message, RESTORE_HINT, position)
+
+
+def not_as_seen(position: int) -> HistoryDiverged:
+    """The named error for another entry at a position than the one that was seen there."""
+    message = f"position {position} is not the entry that was seen there before"
+    return HistoryDiverged(message, RESTORE_HINT, position)
+
+
 def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> LedgerError:
     """The named error for an append that the stream refused as a whole."""
     if reply_status == "clock":
@@ -199,11 +211,7 @@ def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> Le
         where = f"position {detail}" if detail else "somewhere before the end"
         return MissingEntries(f"the stream has a hole: {where} is missing", RESTORE_HINT, detail)
     if reply_status == "shorter":
-        message = (
-            f"the stream ends at position {detail}, but position {after.position} was seen before"
-        )
-        return HistoryDiverged(message, RESTORE_HINT, detail)
+        return shorter_than_seen(detail, after.position)
     if reply_status == "diverged":
-        message = f"position {after.position} is not the entry that was seen there before"
-        return HistoryDiverged(message, RESTORE_HINT, after.position)
+        return not_as_seen(after.position)
     return IntegrityError(f"the stream answered {reply_status}", RESTORE_HINT, detail)
