@@ -179,7 +179,7 @@ def test_a_release_of_all_that_an_owner_has_knows_what_was_there_before_it(
     other.stream = stream
     other.refresh()
     other.grant("pool", owner="both")
-    _submit(writer, *_many())
+    _submit(writer, *_many(_MANY // 2))
     writer.drive_once()
     assert writer.has_work, "one half is on its way, and comes back with what was granted"
     other.refresh()
