@@ -95,6 +95,7 @@ class Carrier:
         self.has_appended = False  # since it was made; then a command is not just done again
         self._queue: deque[Call] = deque()
         self._flight: _Flight | None = None
+        self._alone = True  # nobody else wrote during the last round trip
         self._lead = Lock()  # held by whoever calls anything here
         self._broken: LedgerError | None = None
         self._server_ahead_ms = 0
@@ -109,7 +110,8 @@ class Carrier:
         What is queued is decided while the server is busy with what was sent before; see
         `_turn`. If nothing is on its way and nothing more is queued, the answer is waited for.
         """
-        calls = self._take()
+        # Among other writers, what is decided behind a batch is thrown away more often than not.
+        calls = self._take() if self._flight is None or self._alone else []
         if calls or self._flight is not None:
             self._guarded(calls, self._turn)
 
@@ -199,6 +201,7 @@ class Carrier:
         self._server_ahead_ms = reply.ms - flight.now_ms
         settled = self._protocol.settle(batch, reply)
         self._flight = None
+        self._alone = settled.alone
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
         return settled
@@ -253,7 +256,7 @@ class Carrier:
         now_s = self._clock.monotonic_s()
         queued = len(self._queue)
         most = BATCH_PROPOSALS_MAX
-        if self._flight is None and queued >= _SHARED_FROM:
+        if self._flight is None and self._alone and queued >= _SHARED_FROM:
             most = min(most, (queued + 1) // 2)  # the rest is decided while these are on their way
         while self._queue and len(calls) < most:
             call = self._queue.popleft()

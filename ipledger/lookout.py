@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
+from engine.bulk import Row, granted_from
 from engine.entry import Record
-from engine.events import LeaseGranted
 from projections.state import LedgerState
+
+_FORGOTTEN: Final = 0.1  # of what was seen so long ago, nothing is left
 
 
 class Lookout:
@@ -24,17 +27,21 @@ class Lookout:
         self._grants: dict[int, float] = {}
         self._beaten: dict[int, int] = {}
 
-    def observe(self, foreign: Iterable[Record], beaten: Iterable[int]) -> None:
+    def observe(self, foreign: Iterable[Record | Row], beaten: Iterable[int]) -> None:
         """Take in one round trip: what others wrote, and the pools in which we were beaten."""
         seen: dict[int, int] = {}
-        for record in foreign:
-            if isinstance(record.event, LeaseGranted):
-                seen[record.event.pool_id] = seen.get(record.event.pool_id, 0) + 1
+        for item in foreign:
+            pool_id = granted_from(item)
+            if pool_id is not None:
+                seen[pool_id] = seen.get(pool_id, 0) + 1
         for pool_id in seen.keys() | self._grants.keys():
             before = self._grants.get(pool_id, 0.0)
             now = seen.get(pool_id, 0)
             # Rises at once, falls slowly: the next burst is as likely as the last one.
-            self._grants[pool_id] = now if now > before else before * 0.9 + now * 0.1
+            estimate = now if now > before else before * 0.9 + now * 0.1
+            self._grants[pool_id] = estimate
+            if estimate < _FORGOTTEN:
+                del self._grants[pool_id]
         for pool_id in list(self._beaten):
             self._beaten[pool_id] -= 1
             if self._beaten[pool_id] == 0:

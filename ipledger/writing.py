@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from engine import tags
+from engine.bulk import admit_rows
 from engine.commands import Claim, Command, Delete, Reconcile, Release, request_hash
 from engine.decide import decide
 from engine.draft import Decision, Draft, Nothing
@@ -18,7 +19,7 @@ from engine.errors import LedgerError, Refusal
 from engine.events import Event, LeaseGranted, Sealed
 from engine.facts import Lease
 from engine.placement import Placement
-from engine.reading import Continuity, admit_all
+from engine.reading import Continuity
 from engine.stream import AppendReply, Committed, NewEntry, Proposal
 from engine.wire import encode_commit, encode_entry
 from ipledger.lookout import Lookout
@@ -312,8 +313,8 @@ class Protocol:
             IntegrityError: the tail is not what must come next.
         """
         self._rounds += 1
-        tail = admit_all(self.continuity, reply.tail)
-        self.state.apply_all(tail)
+        tail = admit_rows(self.continuity, reply.tail)
+        self.state.apply_rows(tail)
         answers: list[tuple[Call, Outcome | Recall]] = []
         again: list[Call] = []
         beaten: list[int] = []
