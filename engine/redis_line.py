@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from hiredis import pack_command
 from redis.exceptions import RedisError, ResponseError
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Line:
         except (RedisError, OSError) as error:
             return _raising(error)
         try:
-            connection.send_command(*command)
+            # As the client would, but that it looks at each argument first.
+            connection.send_packed_command((pack_command(command),))  # type: ignore[arg-type]
         except (RedisError, OSError) as error:
             self._give_up(connection)
             return _raising(error)

@@ -291,7 +291,7 @@ class RedisStream:
                 try:
                     return sent()
                 except NoScriptError:  # never sent, flushed, or the server was restarted
-                    self._line.send(("SCRIPT LOAD", source))()
+                    self._line.send(("SCRIPT", "LOAD", source))()
                     return self._line.send(command)()
             except _LOST as error:
                 if not writes or not _may_have_run(error):
