@@ -1,0 +1,60 @@
+"""Fuzzing by coverage with Atheris, in a process of its own: `python -m tests.fuzz.guided`.
+
+libFuzzer keeps what reaches new code and changes that further. It ends the process at the first
+input that fails, takes too long or too much memory, and leaves that input as a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from typing import Any
+
+atheris: Any = import_module("atheris")  # of the extra `fuzz`: it is not there where types are
+
+INPUT_S_MAX = 20
+MEMORY_MIB_MAX = 2_048
+
+
+def main() -> None:
+    """Fuzz one target; libFuzzer ends the process."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.guided", description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("seconds", type=int)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("directory", type=Path, help="where findings are left")
+    asked = parser.parse_args()
+    with atheris.instrument_imports(include=["engine", "projections", "replay", "ipledger"]):
+        from tests.fuzz import running
+
+        context = running.opened(asked.target)
+    with context as target:
+        seeds = asked.directory / "seeds"
+        seeds.mkdir()
+        for number, data in enumerate(running.begins(target)):
+            (seeds / str(number)).write_bytes(data)
+
+        def mutated(data: bytes, size_max: int, seed: int) -> bytes:
+            """One of ours, or one of libFuzzer's, which knows what comparisons have failed."""
+            random = Random(seed)  # noqa: S311 - the same for the same seed
+            if random.randrange(2):
+                return target.mutate(bytes(data), random)[:size_max]
+            changed: bytes = atheris.Mutate(data, len(data))
+            return changed
+
+        settings = {
+            "max_total_time": asked.seconds, "seed": asked.seed, "timeout": INPUT_S_MAX,
+            "rss_limit_mb": MEMORY_MIB_MAX, "artifact_prefix": f"{asked.directory}{os.sep}",
+            "print_final_stats": 1, "verbosity": 0, "max_len": running.INPUT_BYTES_MAX,
+        }  # fmt: skip
+        words = [sys.argv[0], *(f"-{name}={value}" for name, value in settings.items())]
+        atheris.Setup([*words, str(seeds)], target.check, custom_mutator=mutated)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
