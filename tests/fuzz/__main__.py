@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz.running import TARGETS, Failure, failure_of, fuzz, opened, shrunk
+from tests.fuzz.running import TARGETS, Failure, failure_of, fuzz, opened, serving, shrunk
 from tests.fuzz.target import Target
 
 _RUNS = re.compile(r"^stat::number_of_executed_units:\s*([0-9]+)", re.MULTILINE)
@@ -51,8 +51,9 @@ def _seeded(name: str, asked: argparse.Namespace) -> tuple[int, Failure | None]:
 
 def _guided(name: str, asked: argparse.Namespace) -> tuple[int, Failure | None]:
     """As `_seeded`, in a process that libFuzzer ends."""
-    with tempfile.TemporaryDirectory(prefix="ipl-") as directory:
+    with tempfile.TemporaryDirectory(prefix="ipl-") as directory, serving(name) as url:
         words = [name, str(asked.seconds), str(asked.seed), directory]
+        words += [] if url is None else ["--url", url]
         done = subprocess.run(
             [sys.executable, "-m", "tests.fuzz.guided", *words],
             check=False, stderr=subprocess.PIPE, text=True, errors="replace",

@@ -157,18 +157,25 @@ class Sandbox:
 
 
 @contextmanager
-def opened() -> Iterator[Target]:
-    """The target, while its server runs."""
+def server() -> Iterator[str]:
+    """A server of its own, and its URL."""
+    with serving(bundled_program()) as served:
+        yield served.url
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Target]:
+    """The target, on the server at a URL, which is emptied before every command."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("IPLEDGER_")}
-    with serving(bundled_program()) as served, TemporaryDirectory(prefix="ipl-") as directory:
+    with TemporaryDirectory(prefix="ipl-") as directory:
         os.environ |= {
-            "IPLEDGER_URL": served.url,
+            "IPLEDGER_URL": url,
             "IPLEDGER_HOME": "home",
             "IPLEDGER_ACTOR": "fuzz",
             "IPLEDGER_SERVER": "nothing",
         }
         try:
-            sandbox = Sandbox(served.url, Path(directory))
+            sandbox = Sandbox(url, Path(directory))
             yield Target("arguments", lambda data: check(sandbox, data), mutate, seeds)
         finally:
             for name in [name for name in os.environ if name.startswith("IPLEDGER_")]:

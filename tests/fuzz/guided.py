@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -27,11 +28,13 @@ def main() -> None:
     parser.add_argument("seconds", type=int)
     parser.add_argument("seed", type=int)
     parser.add_argument("directory", type=Path, help="where findings are left")
+    parser.add_argument("--url", help="of a server; libFuzzer would not let us stop one of ours")
     asked = parser.parse_args()
+    tempfile.tempdir = str(asked.directory)  # nor remove a directory
     with atheris.instrument_imports(include=["engine", "projections", "replay", "ipledger"]):
         from tests.fuzz import running
 
-        context = running.opened(asked.target)
+        context = running.opened(asked.target, asked.url)
     with context as target:
         seeds = asked.directory / "seeds"
         seeds.mkdir()

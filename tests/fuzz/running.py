@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -38,16 +38,31 @@ class Failure(NamedTuple):
         return f"found-{sha256(self.data).hexdigest()[:12]}"
 
 
-def opened(name: str) -> AbstractContextManager[Target]:
-    """A target by its name; what it needs is there for as long as it is open."""
+@contextmanager
+def opened(name: str, url: str | None = None) -> Iterator[Target]:
+    """A target by its name; with the server that it needs, if there is none at a URL yet."""
     if name == "arguments":
         from tests.fuzz import arguments
 
-        return arguments.opened()
+        with nullcontext(url) if url else arguments.server() as at, arguments.opened(at) as found:
+            yield found
+        return
     from tests.fuzz import decoder, manifests, ranges
 
     targets = {module.TARGET.name: module.TARGET for module in (decoder, ranges, manifests)}
-    return nullcontext(targets[name])
+    yield targets[name]
+
+
+@contextmanager
+def serving(name: str) -> Iterator[str | None]:
+    """The URL of a server for a target that needs one, in whatever process it is fuzzed."""
+    if name != "arguments":
+        yield None
+        return
+    from tests.fuzz import arguments
+
+    with arguments.server() as url:
+        yield url
 
 
 def corpus(name: str) -> dict[str, bytes]:
