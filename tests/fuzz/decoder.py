@@ -155,6 +155,11 @@ def _check_entry(raw: RawEntry) -> None:
     seen = seen._replace(sealed=record.sealed)
     require(repr(seen) == repr(record), "without its owner it is another entry")
     require(record.event.well_formed(), "an event that is not well-formed was read")
+    require(set(map(type, record.header)) <= _HEADER, "a header of other types was read")
+    require(set(map(type, record.commit)) <= {int, bytes}, "a commit of other types was read")
+    if not isinstance(record.event, Informational):
+        require(_leaves(record.event) <= _LEAVES, "an event of other types was read")
+    require(_leaves(record.sealed) <= _LEAVES, "a sealed part of other types was read")
     for field in (raw.e, raw.s, raw.c):
         _check_whole(field)
     again = _encoded(record)
@@ -164,6 +169,17 @@ def _check_entry(raw: RawEntry) -> None:
         require(same, "what was read is not what would be written")
     with suppress(IntegrityError):  # a time that no calendar has
         json_line(event_view(record, "default"))
+
+
+_HEADER: Final = {int, bytes, type(None)}
+_LEAVES: Final = {int, bool, str, bytes, type(None)}
+
+
+def _leaves(value: object) -> set[type]:
+    """The types of all that is not an array; no event of ours has a float or a map."""
+    if not isinstance(value, tuple):
+        return {type(value)}
+    return set().union(*map(_leaves, value))
 
 
 def _check_whole(field: bytes) -> None:
