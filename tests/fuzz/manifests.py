@@ -65,7 +65,7 @@ def _read_manifests(data: bytes) -> None:
 
 
 def _parsed(data: bytes) -> Parsed:
-    (source,) = read_sources(["-"], lambda _most: data.decode("utf-8-sig"))
+    (source,) = read_sources(["-"], lambda _most: data)
     try:
         parsed = parse([source])
     except InvalidInput as error:
@@ -91,7 +91,7 @@ def _check_export(wanted: PutPool | PutReservation) -> None:
 
 def _read_import(data: bytes) -> None:
     """In the format that it shows, and in each of the others: no reader trusts the choice."""
-    sources = read_sources(["-"], lambda _most: data.decode("utf-8-sig"))
+    sources = read_sources(["-"], lambda _most: data)
     refused: InvalidInput | None = None
     for form in (None, *FORMATS):
         try:
