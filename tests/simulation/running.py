@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tests.simulation.cluster import ROUNDS, Cluster
 from tests.simulation.network import LIKELY
-from tests.simulation.verdict import Broken, check
+from tests.simulation.verdict import Broken, Verdict
 
 
 class Failed(NamedTuple):
@@ -39,8 +39,10 @@ def run_seed(seed: int, without: frozenset[str] = frozenset(), rounds: int = ROU
     """
     with tempfile.TemporaryDirectory() as directory:
         cluster = Cluster(seed, Path(directory) / "aside.jsonl", without, rounds)
+        verdict = Verdict(cluster)
+        cluster.check = verdict.check
         cluster.run()
-    check(cluster)
+    verdict.check_end()
     return cluster
 
 
