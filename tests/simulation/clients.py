@@ -82,12 +82,13 @@ class ProcessClock:
 
 
 class Habits(NamedTuple):
-    """What a writer does: how much, how far from the server, with what pauses between."""
+    """What a writer does: how much, how far from the server, with what pauses and patience."""
 
     rounds: int
     away_ms: int = 0
     pause_ms: int = 300
     together_max: int = 4
+    timeout_s: float = _TIMEOUT_S
 
 
 class WriterProcess:
@@ -202,7 +203,8 @@ class WriterProcess:
         began, struck = self._moment(), self._link.line.struck
         calls: list[Call] = []
         for command, key, step in wanted:
-            call = writer.make_call(command, Claim(), key, _TIMEOUT_S, lambda _call: None, step)
+            timeout_s = self.habits.timeout_s
+            call = writer.make_call(command, Claim(), key, timeout_s, lambda _call: None, step)
             calls.append(call)
             writer.submit(call)
         writer.drive()

@@ -63,14 +63,14 @@ class Cluster:
         self.check: Callable[[], None] = lambda: None
         random = self.world.random
         self._operator = ProcessClock(self.world, Random(f"operator {seed}"))  # noqa: S311
-        self._begin(level=1 if random.random() < 0.15 else LEVEL)
+        self._begin(level=1 if random.random() < 0.2 else LEVEL)
         self._cursors = CursorTable()
         self.writers = [
-            self._writer("near", Habits(rounds, 0, 60)),
+            self._writer("near", Habits(rounds, 0, 60, timeout_s=1.5)),
             self._writer("beside", Habits(rounds, random.randrange(4))),
             self._writer("far", Habits(rounds, random.randrange(40, 130), 40)),
-            self._writer("sweeper", Habits(2, random.randrange(40), 900, 1), sweep),
-            self._writer("far sweeper", Habits(2, random.randrange(40, 130), 900, 1), sweep),
+            self._writer("sweeper", Habits(3, random.randrange(40), 600, 1), sweep),
+            self._writer("far sweeper", Habits(3, random.randrange(40, 130), 600, 1), sweep),
         ]
         self.consumers = [
             ConsumerProcess(
@@ -160,7 +160,7 @@ class Cluster:
         if self.world.happens("failover"):
             self.check()
             self._fail_over()
-        elif self.world.happens("mirror promoted"):
+        elif self.mirror.copy.marker() and self.world.happens("mirror promoted"):
             self.check()
             self._promote()
         elif self.world.happens("entry deleted"):
@@ -213,17 +213,20 @@ class Cluster:
         self._start_again()
 
     def _start_again(self) -> None:
+        mirror, schedule = self.mirror, self.world.schedule
+        mirror.accepts = True
+        if mirror.stopped is not None:
+            mirror.stopped = None
+            schedule.spawn(mirror.name, mirror.live)
         for process in self.writers:
             if process.stopped is not None:
                 process.stopped = None
                 self._alive += 1
-                self.world.schedule.spawn(process.name, self._until_done(process))
+                schedule.spawn(process.name, self._until_done(process))
 
     def _promote(self) -> None:
         """The server is gone for good: its mirror becomes the space, as far as it has come."""
         copy, lost = self.mirror.copy, self.world.server
-        if copy.marker() is None:
-            return  # nothing was ever copied
         found = diagnose(copy, None)
         self.loss = Loss(self, found.kept.position)
         void_through = max(found.void_through_least, lost.last_generated[1])

@@ -63,10 +63,10 @@ class Drawing:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._kinds: tuple[tuple[float, Callable[[Writer], Command | None]], ...] = (
-            (0.42, self._allocate), (0.16, self._release), (0.12, self._renew), (0.04, self._sweep),
-            (0.05, self._quarantine), (0.04, self._reservation), (0.06, self._configuration),
+            (0.38, self._allocate), (0.15, self._release), (0.14, self._renew), (0.04, self._sweep),
+            (0.07, self._quarantine), (0.04, self._reservation), (0.06, self._configuration),
             (0.03, self._together), (0.03, self._adopt), (0.03, self._reconcile),
-            (0.03, self._undo), (0.01, self._raise),
+            (0.03, self._undo), (0.02, self._raise),
         )  # fmt: skip
 
     def __call__(self, writer: Writer) -> Command:
@@ -125,8 +125,11 @@ class Drawing:
     def _sweep(self, _writer: Writer) -> Sweep:
         return Sweep()
 
-    def _quarantine(self, _writer: Writer) -> SetAside | PutBack:
-        ips = RangeSet(4, [(self._value(),) * 2])
+    def _quarantine(self, writer: Writer) -> SetAside | PutBack:
+        """Of any address, or of one that somebody holds."""
+        held = [to_int(lease.address) for lease in writer.state.leases()]
+        value = self._random.choice(held) if held and self._random.random() < 0.5 else self._value()
+        ips = RangeSet(4, [(value, value)])
         return self._random.choice(
             (SetAside(ips, "arp", self._random.choice((None, 2))), PutBack(ips))
         )

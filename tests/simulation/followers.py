@@ -94,7 +94,8 @@ class ConsumerProcess(_Follower):
         self.wanted = wanted
         self.journal = journal
         self.disk = Disk()
-        self.resumed: list[tuple[Checkpoint, Checkpoint | None]] = []
+        # Where it began again, and what the server had said before that it keeps.
+        self.resumed: list[tuple[Checkpoint | None, Checkpoint | None]] = []
         self._away_ms = away_ms
         self._in_step = InStep()
         self._table = table
@@ -120,8 +121,7 @@ class ConsumerProcess(_Follower):
             is_stopped=lambda: self.done and not until_end, block_ms=_BLOCK_MS,
             entries_max=_PAGE, clock=self.clock,
         )  # fmt: skip
-        if consuming.resumed_at is not None:
-            self.resumed.append((consuming.resumed_at, self._saved))
+        self.resumed.append((consuming.resumed_at, self._saved))
         for delivery in consuming.deliveries(until_end=until_end):
             self._pause()
             self._handle(delivery)
@@ -183,7 +183,7 @@ class MirrorProcess(_Follower):
         self.copy = MemoryStream(world.server_now_ms, tail_max=TAIL_MAX)
         self.aside: list[RawEntry] = []  # what its source gave up
         self._away_ms = away_ms
-        self._accepts = False
+        self.accepts = False
 
     @property
     def entries(self) -> list[RawEntry]:
@@ -197,7 +197,7 @@ class MirrorProcess(_Follower):
             Link(self.world, 0, lambda: self.copy),
             "default", Ends("source", "target"), self.world.server_now_ms, entries_max=_PAGE,
         )  # fmt: skip
-        mirror.attach(self._set_aside if self._accepts else None)
+        mirror.attach(self._set_aside if self.accepts else None)
         while True:
             while mirror.step():
                 pass
@@ -208,7 +208,7 @@ class MirrorProcess(_Follower):
     def on_stopped(self, error: IntegrityError) -> None:
         """Who runs the mirror follows what its source gave up, more often than not."""
         if isinstance(error, GivenUp) and self.random.random() < 0.8:
-            self._accepts = True
+            self.accepts = True
             return
         self.stopped = error
 

@@ -28,6 +28,7 @@ from engine.stream import (
     Untimely,
 )
 from engine.wire import decode_entry
+from tests.simulation.log import decoded, ends_inside
 from tests.simulation.schedule import Schedule
 
 # How likely each fault is: of a request, or (those behind the line) of a turn of the world.
@@ -51,6 +52,7 @@ LIKELY: Final[dict[str, float]] = {
     "cursor taken over": 0.02,
 }
 _DELAY_MS: Final = 400
+_SEEKS_SEEN: Final = 0.1
 _CLIENT_TIMEOUT_MS: Final = 1_000
 # A writer is BEHIND after this many entries, so that short histories show it, too.
 TAIL_MAX: Final = 12
@@ -215,7 +217,7 @@ class Link:
             there = self._server().entries
             at = verdict.position - (there[-1].position - len(there)) - 1
             if 0 <= at < len(there):  # it may be of the same batch
-                raced = {_doing(ours), _doing(decode_entry(there[at]).event)}
+                raced = {_doing(ours), _doing(decoded(there[at]).event)}
                 happened["expiry raced with a renewal"] += raced == {"expires", "renews"}
 
     def head(self) -> Head:
@@ -226,11 +228,15 @@ class Link:
     def read(self, after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
         """See `Stream.read`."""
         self.line.asks()
-        return self._server().read(after_ms, after_position, entries_max)
+        page = self._server().read(after_ms, after_position, entries_max)
+        is_cut = len(page) == entries_max > 1 and ends_inside(page)
+        self._world.happened["page ends inside a commit"] += is_cut
+        return page
 
     def read_from(self, ms: int, entries_max: int) -> list[RawEntry]:
-        """See `Stream.read_from`."""
-        self.line.asks()
+        """See `Stream.read_from`: asked forty times to find one place, which need not all fail."""
+        if self._world.random.random() < _SEEKS_SEEN:
+            self.line.asks()
         return self._server().read_from(ms, entries_max)
 
     def wait(self, after_ms: int, after_position: int, block_ms: int) -> list[RawEntry]:

@@ -9,7 +9,7 @@ and before anything changes the history itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
 from engine.commands import Claim, Sweep
 from engine.decide import decide
@@ -66,8 +66,10 @@ class Verdict:
         self.checks += 1
         digest, standing = self._walk()
         found = audit(cluster.world.server, Options())
-        self._expect(not found.total, f"the audit found {found.breaches[:3]}")
-        self._expect(found.digest == digest, "the audit counts another state than a replay")
+        if found.total:
+            raise self._broken(f"the audit found {found.breaches[:3]}")
+        if found.digest != digest:
+            raise self._broken("the audit counts another state than a replay")
         self._acknowledged_once(standing)
         self._nobody_was_alarmed_in_vain()
         self._broken_if(check_prefixes(cluster))
@@ -84,17 +86,19 @@ class Verdict:
         self._deletion_was_noticed()
         self.check()
         self._broken_if(check_followers(cluster))
-        cluster.world.schedule.now_ms += _LATER_MS
         for process in cluster.writers:
             self._told_or_goes_on(process)
+        cluster.world.schedule.now_ms += _LATER_MS
+        going = [each for each in cluster.writers if not self._misses(each.remembered)]
+        if going and cluster.deleted_at is None:
+            self._goes_on(going[cluster.seed % len(going)])
 
-    def _expect(self, kept: object, says: str) -> None:
-        if not kept:
-            self._broken_if([says])
+    def _broken(self, says: str) -> Broken:
+        return Broken(f"in turn {self._cluster.world.schedule.turns}: {says}")
 
     def _broken_if(self, says: Sequence[str]) -> None:
         if says:
-            raise Broken(f"in turn {self._cluster.world.schedule.turns}: {says[0]}")
+            raise self._broken(says[0])
 
     # ------------------------------------------------------------------------ the log, front to end
 
@@ -109,14 +113,15 @@ class Verdict:
             state.apply_all(records)
             header, position = records[0].header, records[-1].position
             key = header.command, header.step
-            self._expect(key not in standing, f"command {key} was committed more than once")
+            if key in standing:
+                raise self._broken(f"command {key} was committed more than once")
             standing[key] = records
             for process in knowing.get(position, ()):
                 self._knows(process, state)
             open_ = [a for a in open_ if not _explained(a, state, position)]
             for attempt in open_:
-                true = position < attempt.ended.position
-                self._expect(true, f"{attempt} was true of no state between call and answer")
+                if attempt.ended.position <= position:
+                    raise self._broken(f"{attempt} was true of no state from call to answer")
         return state_digest(state), standing
 
     def _must_be_true(self, attempt: Attempt) -> bool:
@@ -136,18 +141,19 @@ class Verdict:
 
     def _knows(self, process: WriterProcess, replayed: LedgerState) -> None:
         assert process.writer is not None, "who is alive was taken"
-        same = state_digest(process.writer.state) == state_digest(replayed)
-        self._expect(same, f"{process.name} knows another state than a replay")
+        if state_digest(process.writer.state) != state_digest(replayed):
+            raise self._broken(f"{process.name} knows another state than a replay")
 
     def _nobody_was_alarmed_in_vain(self) -> None:
         """Nobody's time ran out for others, and nothing is called broken that is not."""
         cluster = self._cluster
         broken_in = cluster.deleted_at if cluster.loss is None else cluster.loss.turn
         for attempt in cluster.attempts:
-            self._expect(not was_starved(attempt), f"{attempt} was never its turn")
+            if was_starved(attempt):
+                raise self._broken(f"it was never the turn of {attempt}")
             reason = broken_in is not None and attempt.ended.turn >= broken_in
-            fine = isinstance(attempt.outcome, _TOLD if reason else (*_DECIDED, *_AWAY))
-            self._expect(fine, f"{attempt} has no reason")
+            if not isinstance(attempt.outcome, _TOLD if reason else (*_DECIDED, *_AWAY)):
+                raise self._broken(f"there is no reason for {attempt}")
 
     def _acknowledged_once(self, standing: _Steps) -> None:
         """What was acknowledged stands as it was told; what was refused stands nowhere."""
@@ -164,17 +170,19 @@ class Verdict:
                 and not self._may_be_lost(attempt)
                 for attempt in attempts
             )
-            self._expect(not (certain and stands), f"{attempts} wrote nothing, and stands")
+            if certain and stands:
+                raise self._broken(f"{attempts} wrote nothing, and stands")
 
     def _stands(self, attempt: Attempt, told: list[Record], stands: list[Record] | None) -> None:
         if stands == told:
             return
         loss, last = self._cluster.loss, told[-1].position
         lost = loss is not None and self._may_be_lost(attempt) and last > loss.kept
-        self._expect(lost, f"{attempt} is not in the stream; what stands is {stands}")
+        if not lost:
+            raise self._broken(f"{attempt} is not in the stream; what stands is {stands}")
         process = next(p for p in self._cluster.writers if p.name == attempt.process)
-        noted = process.remembered is not None and process.remembered.position >= last
-        self._expect(noted, f"{attempt.process} answered before it had noted what it saw")
+        if process.remembered is None or process.remembered.position < last:
+            raise self._broken(f"{attempt.process} answered before it had noted what it saw")
 
     def _may_be_lost(self, attempt: Attempt) -> bool:
         loss = self._cluster.loss
@@ -210,9 +218,9 @@ class Verdict:
                         del lives[name]
                 continue
             before = name in replaced or accepted is None or attempt.ended.turn < accepted
-            if lives.get(name) == attempt.life or (name in missed and before):
-                blind = _decided_anew(attempt)
-                self._expect(not blind, f"{attempt} rests on a history that lost entries")
+            knew = lives.get(name) == attempt.life or (name in missed and before)
+            if knew and _decided_anew(attempt):
+                raise self._broken(f"{attempt} rests on a history that lost entries")
 
     def _is_there(self, done: Done) -> bool:
         last = done.records[-1]
@@ -227,27 +235,30 @@ class Verdict:
         if cluster.deleted_at is None:
             return
         for attempt in cluster.attempts:
-            blind = attempt.began.turn > cluster.deleted_at and _decided_anew(attempt)
-            self._expect(not blind, f"{attempt} rests on a stream with a hole")
+            if attempt.began.turn > cluster.deleted_at and _decided_anew(attempt):
+                raise self._broken(f"{attempt} rests on a stream with a hole")
 
     # ------------------------------------------------------------------------------------- the end
 
     def _told_or_goes_on(self, process: WriterProcess) -> None:
-        """Over a line that holds: what is wrong is told; if nothing is, it is answered."""
+        """Over a line that holds: what is wrong is told, and nothing else is."""
         cluster = self._cluster
-        if cluster.deleted_at is not None or self._misses(process.remembered):
-            try:
-                list(commits(cluster.world.server, process.remembered))
-            except IntegrityError:
-                return
-            self._broken_if([f"{process.name} would pass over what is missing"])
+        wrong = cluster.deleted_at is not None or self._misses(process.remembered)
         try:
-            outcome = process.ask_now(Sweep())
+            list(commits(cluster.world.server, process.remembered))
         except IntegrityError as error:
-            self._broken(process, error)
+            if not wrong:
+                raise self._broken(f"{process.name} is told without a reason: {error}") from error
+        else:
+            if wrong:
+                raise self._broken(f"{process.name} would pass over what is missing")
+
+    def _goes_on(self, process: WriterProcess) -> None:
+        """When every line holds and every clock is right, whoever may go on does."""
+        cluster = self._cluster
+        outcome = process.ask_now(Sweep())
         if not isinstance(outcome, (Done, Held)):
-            self._broken(process, outcome)
-        assert process.writer is not None, "it was made just now"
+            raise self._broken(f"all is well, and {process.name} is answered {outcome!r}")
         replayed = LedgerState()
         for records in commits(cluster.world.server):
             replayed.apply_all(records)
@@ -257,9 +268,6 @@ class Verdict:
         """Whether something was seen that is not there, and that nobody gave up."""
         anchors = () if remembered is None else remembered.anchors
         return not_given_up(anchors, self._cluster.world.server.entries)
-
-    def _broken(self, process: WriterProcess, answer: object) -> NoReturn:
-        raise Broken(f"nothing is wrong any more, and {process.name} is answered {answer!r}")
 
 
 def _decided_anew(attempt: Attempt) -> bool:
