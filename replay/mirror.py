@@ -138,8 +138,9 @@ class Mirror:
         if event is None:
             message = f"space {self._space} does not exist on {self._ends.source}"
             raise Refused(Refusal("not_found", message, "check --from and --space", "from"))
-        marker = self._target.marker()
+        # In this order: a copy of ours whose reply was lost may land in between, with its marker.
         self._head = self._target.head()
+        marker = self._target.marker()
         if marker is None and self._head.position:
             raise self._occupied()
         self._marker = marker or Marker(event.space_id, self._ends.source)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import events as ev
-from engine.entry import Anchor, RawEntry
+from engine.entry import ORIGIN, Anchor, RawEntry
 from engine.errors import (
     DamagedEntry,
     HistoryDiverged,
@@ -24,6 +24,7 @@ from engine.errors import (
     SpaceReplaced,
 )
 from engine.memory_stream import MemoryStream
+from engine.mirroring import Marker
 from engine.stream import PAGE_ENTRIES, Head, NewEntry
 from engine.wire import decode_entry
 from replay import mirror as mirror_module
@@ -190,6 +191,26 @@ def test_a_mirror_that_lost_its_end_or_everything_is_filled_again() -> None:
         pair.target.last_generated = entries[-1][:2] if entries else (0, 0)
         pair.catch_up()
         pair.assert_equal()
+
+
+def test_a_first_copy_that_lands_late_is_the_mirrors_own() -> None:
+    """It lands while the mirror looks where it is: that is no stream of somebody else's."""
+    pair = Pair(2, 3)
+    late = Pair(2, 3)
+    late.catch_up()
+    looked = pair.target.marker
+
+    def landing() -> Marker | None:
+        found = looked()
+        pair.target.marker = looked  # type: ignore[method-assign]
+        written = late.target.marker()
+        assert written is not None
+        pair.target.copy(ORIGIN, Head(0, 0, 0), written, late.target.entries)
+        return found
+
+    pair.target.marker = landing  # type: ignore[method-assign]
+    pair.catch_up()
+    pair.assert_equal()
 
 
 # --- What stops it --------------------------------------------------------------------------
