@@ -26,7 +26,7 @@ from engine.errors import (
     ViewDamaged,
 )
 from engine.reading import Continuity
-from engine.stream import RESTORE_HINT, Stream, trouble
+from engine.stream import RESTORE_HINT, Stream, Untimely, trouble
 from engine.wire import decode_entry
 from ipledger import log
 from ipledger.clock import SYSTEM_CLOCK, Clock
@@ -263,6 +263,9 @@ class Writer:
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
         self._answer(settled.answers)
+        if reply.verdicts and all(isinstance(verdict, Untimely) for verdict in reply.verdicts):
+            # Only time helps, and a clock that was set back may take its time.
+            self._clock.sleep_s(_PAUSE_FIRST_S)
 
     def _reconnect(self, error: LedgerError) -> None:
         """Wait, until some caller's deadline, for the server to be back; then read what it has.
