@@ -42,7 +42,7 @@ class Attempt(NamedTuple):
     """One command as its caller saw it: what it was answered, and the server around it.
 
     ``life`` counts how often the process had been killed or stopped; ``struck`` is whether one of
-    its requests was lost meanwhile.
+    its requests was lost meanwhile, or the server's clock did not let it pass.
     """
 
     process: str

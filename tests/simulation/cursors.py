@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import redis.exceptions
@@ -9,6 +10,7 @@ import redis.exceptions
 from engine.entry import Anchor
 from engine.errors import LedgerError, Unavailable, UnknownOutcome
 from engine.reading import HighWater
+from ipledger.cursors import read_kept
 from ipledger.high_water import merged
 from tests.simulation.network import Line, World
 
@@ -38,6 +40,11 @@ class CursorTable:
         self.values[name] = value
         self._saved.append(_Saved(position, name, value))
         return None
+
+    def holders(self) -> list[str]:
+        """Which processes have had a name, one after another."""
+        holders = [read_kept(name, value).holder for _, name, value in self._saved]
+        return [holder for holder, _ in groupby(holders)]
 
     def lose(self, position: int) -> None:
         """The server comes back as it was when its stream ended at a position."""

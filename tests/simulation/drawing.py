@@ -202,5 +202,6 @@ class Drawing:
         return self._random.choice((DEFAULT_INTERFACE, "net1"))
 
     def _value(self) -> int:
+        """An address that has often been given out: pools begin with their lowest."""
         third = self._random.choice((0, 1, 2, 4))
-        return to_int(Address(bytes([10, 0, third, 0]))) + self._random.randint(1, 14)
+        return to_int(Address(bytes([10, 0, third, 0]))) + self._random.randint(1, 7)

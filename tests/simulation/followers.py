@@ -24,8 +24,9 @@ from tests.simulation.network import TAIL_MAX, Line, Link, World
 from tests.simulation.schedule import Crashed
 
 _PAGE: Final = 5  # entries at a time, so that commits lie across two pages
-_BLOCK_MS: Final = 300
-_PAUSES: Final = 0.15
+_BLOCK_MS: Final = 1_000
+_PAUSES: Final = 0.15  # how often a consumer takes its time
+_MIRROR_PAUSE_MS: Final = 150
 
 
 class Delivered(NamedTuple):
@@ -203,7 +204,7 @@ class MirrorProcess(_Follower):
                 pass
             if until_end or self.done:
                 return
-            self.world.schedule.pause(self.random.randrange(_BLOCK_MS))
+            self.world.schedule.pause(self.random.randrange(_MIRROR_PAUSE_MS))
 
     def on_stopped(self, error: IntegrityError) -> None:
         """Who runs the mirror follows what its source gave up, more often than not."""

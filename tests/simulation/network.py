@@ -43,12 +43,12 @@ LIKELY: Final[dict[str, float]] = {
     "dropped while reading": 0.03,
     "script flushed": 0.02,
     # ----
-    "crash": 0.07,
+    "crash": 0.05,
     "client clock jumps": 0.04,
     "server clock jumps": 0.04,
     "failover": 0.012,
     "mirror promoted": 0.008,
-    "entry deleted": 0.004,
+    "entry deleted": 0.005,
     "cursor taken over": 0.02,
 }
 _DELAY_MS: Final = 400
@@ -126,7 +126,7 @@ class Line:
     def __init__(self, world: World, away_ms: int = 0) -> None:
         self.world = world
         self.away_ms = away_ms
-        self.struck = 0  # requests that were lost, and connections that were dropped
+        self.struck = 0  # requests that were lost, dropped, or too early by a clock
 
     def travel(self) -> None:
         """A request, or an answer, is under way."""
@@ -209,7 +209,9 @@ class Link:
         happened = self._world.happened
         happened["writer is behind"] += reply.status == "behind"
         for proposal, verdict in zip(proposals, reply.verdicts, strict=False):
-            happened["proposal is too early"] += isinstance(verdict, Untimely)
+            if isinstance(verdict, Untimely):
+                happened["proposal is too early"] += 1
+                self.line.struck += 1
             if not isinstance(verdict, Conflict):
                 continue
             happened["conflict"] += 1

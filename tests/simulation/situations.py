@@ -1,6 +1,6 @@
 """What a run has been through, counted: every fault, and the situations worth being in.
 
-A promise that was never put to the test is none. So each of these has to be seen in a hundred
+A promise that was never put to the test is none. So each of these has to be seen in a thousand
 runs, or the simulation itself has a defect.
 """
 
@@ -44,7 +44,6 @@ _EVENTS: Final = (
     ev.LeaseGranted, ev.LeaseRenewed, ev.LeaseEnded, ev.LeaseObserved, ev.ConflictReported,
     ev.Quarantined, ev.QuarantineEnded,
 )  # fmt: skip
-# In a hundred runs each of them is seen.
 ALL: Final = frozenset(
     (*LIKELY, *SITUATIONS, *(f"event {event.__name__}" for event in _EVENTS))
 )  # fmt: skip

@@ -23,6 +23,7 @@ from engine.errors import (
     Unavailable,
     UnknownOutcome,
 )
+from engine.events import LeaseEnded
 from engine.placement import Placement
 from engine.reading import HighWater
 from ipledger.writing import Done, Held
@@ -61,8 +62,8 @@ class Verdict:
             Broken: one was broken.
         """
         cluster = self._cluster
-        if cluster.deleted_at is not None:
-            return  # what has a hole is read by nobody
+        if cluster.deleted_at is not None or cluster.came_back:
+            return  # what has a hole is read by nobody; of the other see `Cluster.came_back`
         self.checks += 1
         digest, standing = self._walk()
         found = audit(cluster.world.server, Options())
@@ -81,6 +82,9 @@ class Verdict:
             Broken: one was broken.
         """
         cluster = self._cluster
+        if cluster.came_back:
+            cluster.world.happened["lost entry came back"] += 1
+            return
         self._nobody_was_alarmed_in_vain()
         self._nobody_went_on_blindly()
         self._deletion_was_noticed()
@@ -116,6 +120,8 @@ class Verdict:
             if key in standing:
                 raise self._broken(f"command {key} was committed more than once")
             standing[key] = records
+            if header.step:
+                self._series_is_bounded(records, standing.get((header.command, 0)))
             for process in knowing.get(position, ()):
                 self._knows(process, state)
             open_ = [a for a in open_ if not _explained(a, state, position)]
@@ -123,6 +129,14 @@ class Verdict:
                 if attempt.ended.position <= position:
                     raise self._broken(f"{attempt} was true of no state from call to answer")
         return state_digest(state), standing
+
+    def _series_is_bounded(self, records: list[Record], first: list[Record] | None) -> None:
+        """A later commit of a series ends nothing that was granted behind its first one."""
+        begun = first[0].position if first else 0
+        for record in records:
+            event = record.event
+            if isinstance(event, LeaseEnded) and event.lease > begun:
+                raise self._broken(f"a series that began at {begun} ended lease {event.lease}")
 
     def _must_be_true(self, attempt: Attempt) -> bool:
         """Whether it says something of a state, and of a history that was not lost meanwhile."""

@@ -27,6 +27,9 @@ def check_prefixes(cluster: Cluster) -> list[str]:
             wrong.append(f"{process.name} was given something twice")
     for process in cluster.consumers:
         wrong += _resumed_too_early(process)
+    holders = cluster.cursors.holders()
+    if len(holders) != len(set(holders)):
+        wrong.append(f"who had lost its name has saved under it again: {holders}")
     return wrong
 
 
