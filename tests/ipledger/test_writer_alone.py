@@ -158,10 +158,12 @@ def test_what_is_too_early_is_not_asked_without_a_pause(ledger: TestLedger) -> N
     asked = 0
     append = ledger.stream.append
 
-    def counted(*arguments: Any) -> AppendReply:
+    def counted(
+        after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> AppendReply:
         nonlocal asked
         asked += 1
-        return append(*arguments)
+        return append(after, voided, now_ms, proposals)
 
     ledger.stream.append = counted  # type: ignore[method-assign]
     writer = Writer(ledger.stream, ledger.continuity, ledger.state, clock=clock)

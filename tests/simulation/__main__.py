@@ -9,11 +9,14 @@ import time
 from collections import Counter
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Final
 
 from tests.simulation.cluster import ROUNDS
 from tests.simulation.network import LIKELY
 from tests.simulation.running import run_in_processes, run_seed, run_seeds
-from tests.simulation.situations import ALL
+from tests.simulation.situations import OFTEN, SELDOM
+
+_SEEDS_FOR_ALL: Final = 1_000  # in so many, whatever was never seen is a defect of the simulation
 
 
 def main() -> int:
@@ -46,9 +49,10 @@ def _run(asked: argparse.Namespace) -> int:
         return 1
     write(f"{asked.seeds} seeds in {time.monotonic() - began_s:.0f} s, none broke a promise")
     write_table(happened)
-    for missing in sorted(what for what in ALL if not happened[what]):
-        write(f"{'never':>10}  {missing}")
-    return 0
+    missing = sorted(what for what in OFTEN | SELDOM if not happened[what])
+    for what in missing:
+        write(f"{'never':>10}  {what}")
+    return 1 if missing and asked.seeds >= _SEEDS_FOR_ALL else 0
 
 
 def write_table(happened: Counter[str]) -> None:

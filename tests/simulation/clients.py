@@ -120,12 +120,18 @@ class WriterProcess:
                 wait_ms = 0
                 self._run()
             except Crashed:
-                self.writer = None
+                self._end_life()
             except IntegrityError as error:
                 self.stopped = error
+                self._end_life()
             except Unavailable:
                 wait_ms = 200
-            self.life += 1
+                self._end_life()
+
+    def _end_life(self) -> None:
+        """What was in memory is gone."""
+        self.writer = None
+        self.life += 1
 
     def begin(self, stream: Stream | None = None) -> Writer:
         """Open the ledger as a new process does: everything is read, and held to the memory."""

@@ -141,15 +141,16 @@ class Cluster:
     def _trouble(self) -> None:
         """Crashes, clocks, failovers, until the writers are done; then the end is told."""
         world, random = self.world, self.world.random
-        check_at = world.schedule.now_ms + random.randrange(2_000)
+        check_at: int | None = world.schedule.now_ms + random.randrange(2_000)
         while self._alive or world.under_way:
             world.schedule.pause(random.randrange(120))
             if check_at is not None and world.schedule.now_ms >= check_at:
                 check_at = None
                 self.check()
             if world.happens("crash"):
-                everybody = (*self.writers, *self.consumers, self.mirror)
-                world.schedule.doom(random.choice([process.name for process in everybody]))
+                names = [process.name for process in self.writers]
+                names += [process.name for process in (*self.consumers, self.mirror)]
+                world.schedule.doom(random.choice(names))
             self._clock_jumps()
             if len(self.consumers) == 2 and world.happens("cursor taken over"):
                 self.consumers.append(self._named(f"{_NAMED} again"))
