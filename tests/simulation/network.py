@@ -81,9 +81,9 @@ class World:
         """What the servers take for the time."""
         return self.schedule.now_ms + self.server_ahead_ms
 
-    def happens(self, fault: str, more: float = 1.0) -> bool:
+    def happens(self, fault: str) -> bool:
         """Whether a fault strikes now. The draw is made also for those that are left out."""
-        drawn = self.random.random() < LIKELY[fault] * more
+        drawn = self.random.random() < LIKELY[fault]
         if not drawn or self.calm or fault in self.without:
             return False
         self.happened[fault] += 1

@@ -58,7 +58,7 @@ def test_a_seed_is_a_run() -> None:
 
 def test_processes_share_the_seeds() -> None:
     """What several find together is what one finds."""
-    assert run_in_processes(range(60), jobs=2) == run_seeds(range(60))
+    assert run_in_processes(range(40), jobs=2) == run_seeds(range(40))
 
 
 Defect = Callable[[pytest.MonkeyPatch], None]

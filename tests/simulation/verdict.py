@@ -162,6 +162,9 @@ class Verdict:
         """Nobody's time ran out for others, and nothing is called broken that is not."""
         cluster = self._cluster
         broken_in = cluster.deleted_at if cluster.loss is None else cluster.loss.turn
+        for process in cluster.writers:
+            if broken_in is None and process.stopped is not None:
+                raise self._broken(f"{process.name} stopped without a reason: {process.stopped}")
         for attempt in cluster.attempts:
             if was_starved(attempt):
                 raise self._broken(f"it was never the turn of {attempt}")
