@@ -17,6 +17,7 @@ from engine.stream import (
     PAGE_ENTRIES,
     TAIL_BYTES_MAX,
     AppendReply,
+    AppendsWhenFetched,
     Committed,
     Conflict,
     Head,
@@ -64,7 +65,7 @@ class _Written:
         return None
 
 
-class MemoryStream:
+class MemoryStream(AppendsWhenFetched):
     """A list of entries under the contract of `engine.stream.Stream`.
 
     The ids ascend, so that an entry is found by halving: a history may be of millions.

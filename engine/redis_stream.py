@@ -6,7 +6,7 @@ read raw, without the client's reshaping, so that they look the same in every pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +33,7 @@ from engine.entry import Anchor, RawEntry, parse_entry_id
 from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutcome
 from engine.mirroring import MARKER_FORMAT, CopyStatus, Marker, read_only
 from engine.names import check_name
+from engine.redis_line import Line
 from engine.stream import (
     PAGE_ENTRIES,
     RESTORE_HINT,
@@ -40,6 +41,7 @@ from engine.stream import (
     AppendReply,
     Committed,
     Conflict,
+    Fetch,
     Head,
     NewEntry,
     Proposal,
@@ -116,24 +118,32 @@ class RedisStream:
         self._client = client
         client.response_callbacks.clear()
         self._sha: dict[str, str] = {}
+        self._line = Line(client)
 
     def append(
         self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
     ) -> AppendReply:
         """See `engine.stream.Stream.append`."""
+        return self.begin(after, voided, now_ms, proposals)()
+
+    def begin(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+    ) -> Fetch:
+        """See `engine.stream.Stream.begin`."""
         arguments: list[str | bytes] = [
             after.entry_id, after.c, str(voided), str(now_ms), str(PAGE_ENTRIES),
             str(TAIL_BYTES_MAX),
             str(len(proposals)),
         ]  # fmt: skip
-        for proposal in proposals:
-            arguments += (
-                str(proposal.not_before_ms), str(proposal.not_after_ms), proposal.reads,
-                str(len(proposal.entries)),
-            )  # fmt: skip
-            for entry in proposal.entries:
+        for reads, entries, not_before_ms, not_after_ms in proposals:
+            arguments += (str(not_before_ms), str(not_after_ms), reads, str(len(entries)))
+            for entry in entries:
                 arguments += entry
-        reply = self._run("append.lua", arguments, writes=bool(proposals))
+        fetch = self._sent("append.lua", arguments, writes=bool(proposals))
+        return lambda: self._appended(fetch())
+
+    def _appended(self, reply: list[Any]) -> AppendReply:
+        """What the append script answered."""
         status, detail, ms, verdicts, tail = reply
         if status == b"mirror":
             raise read_only(self.space, detail.decode())
@@ -237,6 +247,7 @@ class RedisStream:
 
     def close(self) -> None:
         """See `engine.stream.Stream.close`."""
+        self._line.close()
         self._client.close()
 
     def _range(self, start: str, entries_max: int) -> list[RawEntry]:
@@ -258,29 +269,40 @@ class RedisStream:
             raise Unavailable(message, "check the URL and that the server runs") from error
 
     def _run(self, script: str, arguments: list[str | bytes], *, writes: bool) -> Any:
-        """Run a script by its hash, sending the source where the server does not know it."""
-        source = _source(script)
-        if script not in self._sha:
-            self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
-        try:
-            try:
-                return self._evaluate(script, arguments)
-            except NoScriptError:  # never sent, flushed, or the server was restarted
-                self._execute("SCRIPT LOAD", source)
-                return self._evaluate(script, arguments)
-        except _LOST as error:
-            if not writes or not _may_have_run(error):
-                message = f"the server cannot be reached: {error}"
-                raise Unavailable(message, "check the URL and that the server runs") from error
-            message = f"the reply was lost: {error}"
-            raise UnknownOutcome(message, "repeat the command with its command id") from error
-        except RedisError as error:
-            raise self._refused(error) from error
+        """Run a script and wait for its answer."""
+        return self._sent(script, arguments, writes=writes)()
 
-    def _evaluate(self, script: str, arguments: list[str | bytes]) -> Any:
-        return self._execute(
-            "EVALSHA", self._sha[script], "2", self.key, self.marker_key, *arguments
-        )
+    def _sent(
+        self, script: str, arguments: list[str | bytes], *, writes: bool
+    ) -> Callable[[], Any]:
+        """Send a script by its hash; the function that is returned waits for its answer.
+
+        The source is sent where the server does not know it.
+        """
+        source = _source(script)
+        sha = self._sha.get(script)
+        if sha is None:
+            sha = self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
+        command = ("EVALSHA", sha, "2", self.key, self.marker_key, *arguments)
+        sent = self._line.send(command)
+
+        def fetch() -> Any:
+            try:
+                try:
+                    return sent()
+                except NoScriptError:  # never sent, flushed, or the server was restarted
+                    self._line.send(("SCRIPT LOAD", source))()
+                    return self._line.send(command)()
+            except _LOST as error:
+                if not writes or not _may_have_run(error):
+                    message = f"the server cannot be reached: {error}"
+                    raise Unavailable(message, "check the URL and that the server runs") from error
+                message = f"the reply was lost: {error}"
+                raise UnknownOutcome(message, "repeat the command with its command id") from error
+            except RedisError as error:
+                raise self._refused(error) from error
+
+        return fetch
 
     def _execute(self, *command: str | bytes) -> Any:
         # Texts and bytes only: hiredis 3.5 crashes when a signal such as Ctrl-C arrives while it

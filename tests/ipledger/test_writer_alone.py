@@ -20,7 +20,7 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.observation import Observation
-from engine.stream import AppendReply, Head, Proposal
+from engine.stream import AppendReply, AppendsWhenFetched, Head, Proposal
 from ipledger.writer import Writer
 from ipledger.writing import Call, Done
 from tests.builders import TestLedger, make_allocate, make_pool
@@ -48,10 +48,10 @@ class Clock:
     def random_bytes(self, number: int) -> bytes:
         """See `ipledger.clock.Clock`."""
         self._drawn += 1
-        return self._drawn.to_bytes(number)
+        return (self._drawn % (1 << 8 * number)).to_bytes(number)
 
 
-class LosesReplies:
+class LosesReplies(AppendsWhenFetched):
     """A stream whose next append is carried out, and its reply lost."""
 
     def __init__(self, ledger: TestLedger, before_head: Callable[[], None] = lambda: None) -> None:

@@ -17,7 +17,8 @@ from engine.draft import Nothing
 from engine.errors import Refusal
 from engine.facts import Lease
 from engine.placement import Placement
-from ipledger.writing import BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, Batch, Call, Done, Held, Lookout
+from ipledger.lookout import Lookout
+from ipledger.writing import BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, Batch, Call, Done, Held
 from projections.digest import state_digest
 from tests.builders import (
     TestLedger,

@@ -7,6 +7,7 @@ not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final, NamedTuple
 
@@ -19,7 +20,7 @@ from engine.stream import Stream
 from ipledger.high_water import merged
 from ipledger.operation import Operation
 from ipledger.writer import Writer
-from ipledger.writing import Call, Done, Held, Outcome
+from ipledger.writing import Batch, Call, Done, Held, Outcome, Recall
 from projections.state import LedgerState
 from tests.simulation.drawing import Draw
 from tests.simulation.network import Link, World
@@ -140,8 +141,22 @@ class WriterProcess:
         for items in read_rows(link, continuity):
             state.apply_rows(items)
         self.writer = Writer(link, continuity, state, on_advance=self._remember, clock=self._clock)
+        self.writer.shared_from = 2  # so that few callers show what many do
+        self._count_what_is_decided_behind(self.writer)
         self._remember(continuity.anchor, state)
         return self.writer
+
+    def _count_what_is_decided_behind(self, writer: Writer) -> None:
+        """Count what is decided while something else is on its way."""
+        plan, happened = writer._protocol.plan, self._world.happened
+
+        def counted(
+            calls: Sequence[Call], now_ms: int = 0, behind: Batch | None = None
+        ) -> tuple[Batch, list[tuple[Call, Outcome | Recall]]]:
+            happened["decided behind a batch"] += bool(behind and calls)
+            return plan(calls, now_ms, behind)
+
+        writer._protocol.plan = counted  # type: ignore[method-assign]
 
     def ask_now(self, command: Command) -> Outcome:
         """Open the ledger and ask for one thing, over a line that holds."""

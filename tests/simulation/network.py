@@ -20,6 +20,7 @@ from engine.mirroring import CopyStatus, Marker
 from engine.model import ENDINGS
 from engine.stream import (
     AppendReply,
+    AppendsWhenFetched,
     Conflict,
     Head,
     NewEntry,
@@ -151,7 +152,7 @@ class Line:
         raise error
 
 
-class Link:
+class Link(AppendsWhenFetched):
     """One client's connection to the server: `engine.stream.Stream` over a bad network."""
 
     def __init__(

@@ -26,6 +26,7 @@ SITUATIONS: Final = (
     # the protocol of a writer
     "answer Done", "answer Held", "answer Refusal", "answer ClockSkew", "answer HistoryDiverged",
     "answer MissingEntries", "conflict", "expiry raced with a renewal", "proposal is too early",
+    "decided behind a batch",
     "reordered between clients", "skipped ahead in its lane", "told again", "unknown, and it stood",
     "unknown, and it did not", "writer is behind", "granted far away",
     # what the domain does

@@ -135,8 +135,8 @@ def _imagined(writer: Writer, call: Call) -> Record | None:
 def _refuse_from_a_stale_state(patch: pytest.MonkeyPatch) -> None:
     plan = Protocol.plan
 
-    def stale(self: Protocol, calls: Sequence[Call], now_ms: int = 0) -> Any:
-        batch, answers = plan(self, calls, now_ms)
+    def stale(self: Protocol, calls: Sequence[Call], now_ms: int = 0, *behind: Any) -> Any:
+        batch, answers = plan(self, calls, now_ms, *behind)
         for call in batch.waiting:
             decision = decide(self.state, call.command, call.claim, Placement(), now_ms)
             if isinstance(decision, Refusal):
@@ -171,13 +171,24 @@ def _give_up_when_beaten(patch: pytest.MonkeyPatch) -> None:
     settle = Protocol.settle
 
     def impatient(self: Protocol, batch: Batch, reply: AppendReply) -> Settled:
-        answers, again = settle(self, batch, reply)
+        settled = settle(self, batch, reply)
+        answers, again = settled.answers, settled.again
         carried = {id(member.call) for member in batch.members}
         beaten = [call for call in again if id(call) in carried]
         sorry = [(call, Unavailable("retries exhausted")) for call in beaten]
-        return Settled((*answers, *sorry), tuple(call for call in again if call not in beaten))
+        left = tuple(call for call in again if call not in beaten)
+        return settled._replace(answers=(*answers, *sorry), again=left)
 
     patch.setattr(Protocol, "settle", impatient)
+
+
+def _send_what_was_decided_in_vain(patch: pytest.MonkeyPatch) -> None:
+    settle = Protocol.settle
+
+    def alone(self: Protocol, batch: Batch, reply: AppendReply) -> Settled:
+        return settle(self, batch, reply)._replace(alone=True)
+
+    patch.setattr(Protocol, "settle", alone)
 
 
 def _forget_what_was_seen(patch: pytest.MonkeyPatch) -> None:
@@ -247,7 +258,8 @@ _SEVEN: Final = (
 )  # fmt: skip
 # At least one for each thing that is simulated beside a writer's protocol.
 _OTHERS: Final = (
-    _give_up_when_beaten, _forget_what_was_seen, _read_on_blindly, _follow_on_blindly,
+    _give_up_when_beaten, _send_what_was_decided_in_vain, _forget_what_was_seen,
+    _read_on_blindly, _follow_on_blindly,
     _save_the_cursor_first, _let_anybody_move_the_cursor, _mirror_half_a_commit,
     _go_on_with_what_is_new, _undo_what_is_kept, _adopt_what_is_set_aside, _tell_what_is_no_news,
 )  # fmt: skip
@@ -259,4 +271,5 @@ def test_a_defect_is_found(defect: Defect, monkeypatch: pytest.MonkeyPatch) -> N
     defect(monkeypatch)
     _, failed = run_seeds(range(_WITHIN if defect in _SEVEN else _WITHIN_FAR))
     assert failed is not None
+    assert not failed.why.startswith(("TypeError", "AttributeError")), "the defect is no program"
     assert f"--seed {failed.seed}" in failed.command
