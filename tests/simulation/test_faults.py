@@ -249,7 +249,7 @@ def _adopt_what_is_set_aside(patch: pytest.MonkeyPatch) -> None:
 
 
 def _tell_what_is_no_news(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide_reconcile, "is_news", lambda *_arguments: True)
+    patch.setattr(decide_reconcile, "_is_news", lambda *_arguments: True)
 
 
 _SEVEN: Final = (
