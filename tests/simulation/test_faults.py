@@ -18,12 +18,11 @@ from engine.entry import ORIGIN, Anchor, RawEntry, Record
 from engine.errors import Refusal, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream, _Written
 from engine.placement import Placement
-from engine.stream import AppendReply, Head, Proposal
+from engine.stream import AppendReply, Proposal
 from ipledger.consuming import Consuming, Delivery
 from ipledger.operation import Operation
 from ipledger.writer import Writer
 from ipledger.writing import Batch, Call, Done, Held, Protocol, Settled
-from projections.following import Following
 from projections.pools import Pools
 from replay import mirror
 from tests.simulation.cursors import CursorTable
@@ -202,13 +201,6 @@ def _read_on_blindly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reading, "_behind", unlooked)
 
 
-def _follow_on_blindly(patch: pytest.MonkeyPatch) -> None:
-    def unlooked(self: Following, anchor: Anchor, _head: Head) -> list[RawEntry]:
-        return self.stream.read(anchor.ms, anchor.position, self._entries_max)
-
-    patch.setattr(Following, "_entries_behind", unlooked)
-
-
 def _save_the_cursor_first(patch: pytest.MonkeyPatch) -> None:
     deliveries = Consuming.deliveries
 
@@ -259,7 +251,7 @@ _SEVEN: Final = (
 # At least one for each thing that is simulated beside a writer's protocol.
 _OTHERS: Final = (
     _give_up_when_beaten, _send_what_was_decided_in_vain, _forget_what_was_seen,
-    _read_on_blindly, _follow_on_blindly,
+    _read_on_blindly,
     _save_the_cursor_first, _let_anybody_move_the_cursor, _mirror_half_a_commit,
     _go_on_with_what_is_new, _undo_what_is_kept, _adopt_what_is_set_aside, _tell_what_is_no_news,
 )  # fmt: skip
