@@ -23,7 +23,7 @@ from engine.errors import (
     ViewDamaged,
 )
 from engine.reading import Continuity
-from engine.stream import RESTORE_HINT, AppendReply, Fetch, Stream, trouble
+from engine.stream import RESTORE_HINT, AppendReply, Fetch, Stream, Untimely, trouble
 from engine.wire import decode_entry
 from ipledger import log
 from ipledger.clock import SYSTEM_CLOCK, Clock
@@ -99,6 +99,8 @@ class Carrier:
         self._lead = Lock()  # held by whoever calls anything here
         self._broken: LedgerError | None = None
         self._server_ahead_ms = 0
+        self._was_early = False  # all that was sent last, by the server's clock
+        self.shared_from = _SHARED_FROM
 
     def server_now_ms(self) -> int:
         """The server's time as far as it is known here: our clock until it has answered once."""
@@ -110,6 +112,9 @@ class Carrier:
         What is queued is decided while the server is busy with what was sent before; see
         `_turn`. If nothing is on its way and nothing more is queued, the answer is waited for.
         """
+        if self._was_early:  # only time helps, and a clock that was set back may take its time
+            self._was_early = False
+            self._clock.sleep_s(_PAUSE_FIRST_S)
         # Among other writers, what is decided behind a batch is thrown away more often than not.
         calls = self._take() if self._flight is None or self._alone else []
         if calls or self._flight is not None:
@@ -202,6 +207,8 @@ class Carrier:
         settled = self._protocol.settle(batch, reply)
         self._flight = None
         self._alone = settled.alone
+        verdicts = reply.verdicts
+        self._was_early = bool(verdicts) and all(isinstance(each, Untimely) for each in verdicts)
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
         return settled
@@ -256,7 +263,7 @@ class Carrier:
         now_s = self._clock.monotonic_s()
         queued = len(self._queue)
         most = BATCH_PROPOSALS_MAX
-        if self._flight is None and self._alone and queued >= _SHARED_FROM:
+        if self._flight is None and self._alone and queued >= self.shared_from:
             most = min(most, (queued + 1) // 2)  # the rest is decided while these are on their way
         while self._queue and len(calls) < most:
             call = self._queue.popleft()

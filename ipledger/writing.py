@@ -6,7 +6,7 @@ same code runs in a simulation with a seeded source of randomness and a clock of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from engine import tags
@@ -156,6 +156,39 @@ def _selects(command: Command) -> bool:
     return isinstance(command, Delete) and command.cascade
 
 
+class _Sent:
+    """What a batch that was sent writes. No script will compare it with what is decided behind.
+
+    So ranges of addresses are compared here as the script does, by their overlap.
+    """
+
+    def __init__(self, written: frozenset[str] | set[str]) -> None:
+        self._written = written
+        self._ranges = [_ends(tag) for tag in written if tag[0] in "46" and "-" in tag]
+
+    def meets(self, reads: Sequence[str]) -> bool:
+        """Whether one of these tags is written."""
+        if not self._written.isdisjoint(reads):
+            return True
+        for read in reads:
+            if read[0] not in "46":
+                continue
+            first, last = _ends(read)
+            among = map(_ends, self._addresses()) if first != last else self._ranges
+            if any(len(low) == len(first) and low <= last and first <= high for low, high in among):
+                return True
+        return False
+
+    def _addresses(self) -> Iterable[str]:
+        return (tag for tag in self._written if tag[0] in "46")
+
+
+def _ends(tag: str) -> tuple[str, str]:
+    """The first and the last address of a tag, both of it if it is a single one."""
+    first, _, last = tag.partition("-")
+    return first, last or first
+
+
 class Protocol:
     """A writer's state and its two pure steps."""
 
@@ -192,7 +225,7 @@ class Protocol:
         proposals: list[Proposal] = []
         waiting: list[Call] = []
         left: list[Call] = []
-        before: frozenset[str] | set[str] = frozenset() if behind is None else behind.written
+        before = _Sent(frozenset() if behind is None else behind.written)
         written: set[str] = set()
         fresh_from = self._rounds + (behind is not None)
         size = 0
@@ -213,7 +246,7 @@ class Protocol:
                 waiting.append(call)
                 continue
             reads = (*decision.reads, tags.command(call.key, call.step))
-            if not written.isdisjoint(reads) or not before.isdisjoint(reads):
+            if not written.isdisjoint(reads) or before.meets(reads):
                 placement.rewind(mark)  # it builds on what is only proposed: not in this batch
                 left.append(call)
                 continue
