@@ -32,7 +32,7 @@ from ipledger.reaching import open_server
 from ipledger.writer import Writer
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
-from projections.leases import granted_lease
+from projections.lease_fields import granted_lease
 from projections.state import LedgerState
 from projections.state_view import StateView
 

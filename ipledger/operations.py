@@ -52,7 +52,7 @@ from ipledger.operation import (
     make_claim,
 )
 from ipledger.writing import Done, Held
-from projections.leases import granted_lease
+from projections.lease_fields import granted_lease
 
 
 def apply(

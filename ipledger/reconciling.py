@@ -19,7 +19,7 @@ from engine.wire import decode_entry
 from ipledger.held_texts import check_lease
 from ipledger.operation import Operation, make_claim
 from ipledger.writing import Done, Held
-from projections.leases import granted_lease
+from projections.lease_fields import granted_lease
 from projections.state import LedgerState
 
 if TYPE_CHECKING:

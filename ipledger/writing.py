@@ -171,16 +171,17 @@ class _Sent:
         if not self._written.isdisjoint(reads):
             return True
         for read in reads:
-            if read[0] not in "46":
+            among: Iterable[tuple[str, str]]
+            if "-" in read:
+                among = (_ends(tag) for tag in self._written if tag[0] in "46")
+            elif self._ranges and read[0] in "46":
+                among = self._ranges
+            else:
                 continue
             first, last = _ends(read)
-            among = map(_ends, self._addresses()) if first != last else self._ranges
             if any(len(low) == len(first) and low <= last and first <= high for low, high in among):
                 return True
         return False
-
-    def _addresses(self) -> Iterable[str]:
-        return (tag for tag in self._written if tag[0] in "46")
 
 
 def _ends(tag: str) -> tuple[str, str]:

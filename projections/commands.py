@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import MutableMapping
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from projections.pages import Paged, PageSink, PageSource, keep_table
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WINDOW_POSITIONS: Final = 100_000
 _STEP_BYTES: Final = 4  # as the wire bounds it
+
+
+_PACKED: Final = Struct(">QQH16s")  # by position when compared as bytes
 
 
 class Remembered(NamedTuple):
@@ -26,14 +30,18 @@ class Remembered(NamedTuple):
     request_hash: bytes
 
 
+def _position(packed: bytes) -> int:
+    return int.from_bytes(packed[:8])
+
+
 class CommandWindow:
     """The commands of the last 100,000 positions, by key and step."""
 
     def __init__(self) -> None:
-        # Bytes and plain tuples only: the garbage collector lets go of what it finds to hold
-        # neither, while it would visit 100,000 named tuples again and again.
-        self._by_key: MutableMapping[bytes, tuple[int, int, int, bytes]] = {}
-        self._order: deque[tuple[int, bytes]] = deque()
+        # A `Remembered` in 34 bytes: as tuples they would take three times the memory, and the
+        # garbage collector would visit 100,000 of them again and again.
+        self._by_key: MutableMapping[bytes, bytes] = {}
+        self._order: deque[bytes] = deque()
         self._newest = 0
 
     def __len__(self) -> int:
@@ -41,10 +49,11 @@ class CommandWindow:
 
     def get(self, key: bytes, step: int = 0) -> Remembered | None:
         """The commit that the command made, if it lies in the window."""
-        found = self._by_key.get(key + step.to_bytes(_STEP_BYTES))
-        if found is None or found[0] <= self._newest - WINDOW_POSITIONS:
+        packed = self._by_key.get(key + step.to_bytes(_STEP_BYTES))
+        if packed is None:
             return None
-        return Remembered._make(found)
+        found = Remembered._make(_PACKED.unpack(packed))
+        return None if found.position <= self._newest - WINDOW_POSITIONS else found
 
     def fold(
         self, position: int, ms: int, command: bytes, step: int, commit: tuple[Any, ...]
@@ -57,28 +66,31 @@ class CommandWindow:
         _, part, parts, _, _, request_hash, _ = commit
         if part == 0:
             key = command + step.to_bytes(_STEP_BYTES)
-            self._by_key[key] = (position, ms, parts, request_hash)
-            self._order.append((position, key))
+            self._by_key[key] = _PACKED.pack(position, ms, parts, request_hash)
+            self._order.append(key)
         oldest = position - WINDOW_POSITIONS
-        while self._order and self._order[0][0] <= oldest:
-            left, key = self._order.popleft()
-            if self._by_key[key][0] == left:  # unless it came again: no writer of ours does that
-                del self._by_key[key]
+        # One that came again, which no writer of ours does, stays until it leaves the last time.
+        while self._order and _position(self._by_key.get(self._order[0], b"")) <= oldest:
+            self._by_key.pop(self._order.popleft(), None)
 
     def keep(self, sink: PageSink) -> dict[str, Any]:
         """Write the window; return what it takes to show it again."""
         if isinstance(self._by_key, Paged) and len(self._by_key) > 2 * WINDOW_POSITIONS:
             oldest = self._newest - WINDOW_POSITIONS
-            self._by_key = {key: at for key, at in self._by_key.items() if at[0] > oldest}
+            self._by_key = {
+                key: packed for key, packed in self._by_key.items() if _position(packed) > oldest
+            }
         return {"by_key": keep_table(sink, "command", self._by_key), "newest": self._newest}
 
     def read_all(self) -> None:
         """Hold everything in memory."""
         if isinstance(self._by_key, Paged):
             oldest = self._newest - WINDOW_POSITIONS
-            inside = sorted((at, key) for key, at in self._by_key.items() if at[0] > oldest)
-            self._by_key = {key: at for at, key in inside}
-            self._order = deque((at[0], key) for at, key in inside)
+            inside = sorted(
+                (packed, key) for key, packed in self._by_key.items() if _position(packed) > oldest
+            )
+            self._by_key = {key: packed for packed, key in inside}
+            self._order = deque(self._by_key)
 
     @classmethod
     def kept(cls, source: PageSource, told: dict[str, Any]) -> CommandWindow:

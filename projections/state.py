@@ -23,7 +23,7 @@ from projections.preferences import Preferences
 from projections.quarantines import Quarantines
 from projections.reservations import Reservations
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class LedgerState(Answers):

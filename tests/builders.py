@@ -41,7 +41,7 @@ from engine.stream import NewEntry, Proposal
 from engine.wire import decode_entry, encode_commit, encode_entry
 from ipledger.writing import Batch, Call, Done, Held, Outcome, Protocol, Recall
 from projections.digest import state_digest
-from projections.leases import granted_lease
+from projections.lease_fields import granted_lease
 from projections.pages import pack_page, unpack_page
 from projections.state import LedgerState
 
