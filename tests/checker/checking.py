@@ -8,6 +8,7 @@ what failed stands nowhere; and everything that stands there was asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from engine.commands import Allocate, Command, Release, Renew, Sweep, request_hash
@@ -106,20 +107,21 @@ def check(calls: Sequence[Call], logs: Sequence[Log], seen: Iterable[Seen] = ())
     acknowledged: set[int] = set()
     wrong: dict[int, str] = {}
     right: set[int] = set()
-    kept = 0
-    for number, log in enumerate(logs):
-        if number:
-            kept = _kept(logs[number - 1], log)
+    kept, before = 0, None
+    for log in logs:
+        if before is not None:
+            kept = _kept(before.log, log)
         judge = _Judge(log, asked, watched, kept)
         judge.run()
+        if before is not None:
+            problems += _went_on(calls, before, judge, kept)
+        before = judge
         problems += judge.problems
-        acknowledged |= judge.acknowledged
+        acknowledged |= judge.acknowledged.keys()
         wrong |= judge.wrong
         right |= judge.judged - judge.wrong.keys()
     # A call during which one server followed another may have been answered by either.
     problems += [why for at, why in wrong.items() if at not in right]
-    for before, after in zip(logs, logs[1:], strict=False):
-        problems += _went_on(calls, before, after)
     if problems:
         raise Broken(problems)
     return _counted(calls, len(acknowledged), logs)
@@ -139,25 +141,27 @@ def _kept(before: Log, after: Log) -> int:
     )
 
 
-def _went_on(calls: Sequence[Call], before: Log, after: Log) -> Iterator[str]:
+def _went_on(calls: Sequence[Call], before: _Judge, after: _Judge, kept: int) -> Iterator[str]:
     """Who had seen what was lost is told so, and answered nothing that rests on what is left."""
-    kept = _kept(before, after)
-    if kept == len(before.entries):
-        return
-    seen: dict[str, int] = {}
+    since_ns = after.log.since_ns
+    seen = dict(before.told)
+    asked: set[str] = set()
     told: set[str] = set()
     for call in calls:
-        if call.began_ns < after.since_ns:
+        if call.began_ns < since_ns:
             seen[call.process] = max(seen.get(call.process, 0), call.seen)
     blind = {process for process, position in seen.items() if position > kept}
-    for call in calls:
-        if call.process not in blind or call.began_ns < after.since_ns:
+    for at, call in enumerate(calls):
+        if call.process not in blind or call.began_ns < since_ns:
             continue
+        asked.add(call.process)
         if isinstance(call.outcome, Failed) and call.outcome.kind == "integrity":
             told.add(call.process)
+        elif after.acknowledged.get(at, kept + 1) <= kept:
+            pass  # it was told again of a commit that still stands: that is as true as ever
         elif isinstance(call.outcome, Answered | Refusal):
             yield f"{call.process} had seen position {seen[call.process]} of {kept}, and went on"
-    for process in sorted(blind - told):
+    for process in sorted(asked - told):
         yield f"{process} had seen position {seen[process]} of {kept}, and was never told"
 
 
@@ -167,8 +171,9 @@ class _Judge:
     def __init__(self, log: Log, asked: list[_Asked], seen: list[Seen], kept: int) -> None:
         self.problems: list[str] = []
         self.wrong: dict[int, str] = {}
-        self.acknowledged: set[int] = set()
-        self._log = log
+        self.acknowledged: dict[int, int] = {}  # by call, where its commit ends
+        self.told: dict[str, int] = {}  # how far each process was told that the stream had come
+        self.log = log
         self._asked = asked
         self.judged = {
             at
@@ -180,22 +185,23 @@ class _Judge:
             self._by_key.setdefault(one.operation.key, []).append(at)
         self._reached = [(log.since_ns, kept)]
         self._not_yet: list[tuple[int, int]] = []
-        for one in seen:
-            if one.asked_ns >= log.since_ns and one.answered_ns <= log.until_ns:
-                self._reached.append((one.answered_ns, one.position))
-                self._not_yet.append((one.asked_ns, one.position + 1))
+        for asked_ns, answered_ns, position in seen:
+            if asked_ns >= log.since_ns and answered_ns <= log.until_ns:
+                self._reached.append((answered_ns, position))
+                self._not_yet.append((asked_ns, position + 1))
 
     def run(self) -> None:
         """Find everything that does not fit."""
         try:
-            commits = list(_commits(self._log.entries))
+            commits = list(_commits(self.log.entries))
         except IntegrityError as error:
             self.problems.append(f"the log cannot be read: {error}")
             return
         standing = self._owned(commits)
         pending = self._acknowledge(standing)
+        self._attribute(standing)
         ends = Ends(self._reached, self._not_yet)
-        for at in self.acknowledged & self.judged:
+        for at in self.acknowledged:
             self._check_order(at, standing[self._asked[at].operation.key], ends)
         try:
             self._replay(commits, pending, ends)
@@ -231,25 +237,30 @@ class _Judge:
             commit = standing.get(operation.key)
             if isinstance(call.outcome, Answered):
                 if commit is not None and call.outcome.text in _readings(operation, commit):
-                    self.acknowledged.add(at)
+                    self.acknowledged[at] = commit.last
                     self._reached.append((call.returned_ns, commit.last))
+                    known = self.told.get(call.process, 0)
+                    self.told[call.process] = max(known, commit.last)
                 else:
                     pending.append(at)
             elif isinstance(call.outcome, Refusal):
                 pending.append(at)
             elif call.outcome is not None and call.outcome.kind not in {*_IN_DOUBT, "unavailable"}:
                 self._blame(at, "is no answer that the API promises")
+        return pending
+
+    def _attribute(self, standing: dict[bytes, _Commit]) -> None:
+        """Find for each commit the calls that may have made it; when it cannot have stood yet."""
         for key, commit in standing.items():
             attempts = self._by_key.get(key, [])
             makers = [at for at in attempts if self._may_have_made(at, commit)]
             if makers:
                 began_ns = min(self._asked[at].call.began_ns for at in makers)
-                if began_ns >= self._log.since_ns:
+                if began_ns >= self.log.since_ns:
                     self._not_yet.append((began_ns, commit.first))
             elif self.judged.issuperset(attempts):
                 for at in attempts:
                     self._blame(at, f"stands at position {commit.first}")
-        return pending
 
     def _may_have_made(self, at: int, commit: _Commit) -> bool:
         call, operation, _ = self._asked[at]
@@ -293,8 +304,10 @@ class _Judge:
         return ends.least(call.began_ns), ends.most(call.returned_ns)
 
     def _blame_untrue(self, at: int, span: tuple[int, int]) -> None:
-        until = min(span[1], self._log.entries[-1].position)
-        self._blame(at, f"was true of no state from position {span[0]} to {until}, and wrote nothing")
+        until = min(span[1], self.log.entries[-1].position)
+        self._blame(
+            at, f"was true of no state from position {span[0]} to {until}, and wrote nothing"
+        )
 
     def _blame(self, at: int, why: str) -> None:
         self.wrong.setdefault(at, f"{self._asked[at]}: this {why}")
@@ -323,12 +336,13 @@ def _is_true(state: LedgerState, asked: _Asked) -> bool:
     # Time makes a no into a yes, never the reverse: so these two stand for all in between.
     times = {max(ms, state.ms) for ms in (call.began_ms, call.returned_ms)}
     for decision in decisions(state, operation.command, operation.key, sorted(times)):
+        says: Answered | Refusal | None = None
         if isinstance(decision, Refusal):
-            if decision == call.outcome:
-                return True
-        elif isinstance(decision, Nothing) and isinstance(call.outcome, Answered):
-            if repr(operation.read(Held(decision.leases))) == call.outcome.text:
-                return True
+            says = decision
+        elif isinstance(decision, Nothing):
+            says = Answered(repr(operation.read(Held(decision.leases))))
+        if says is not None and says == call.outcome:
+            return True
     return False
 
 
@@ -351,10 +365,7 @@ def _fits(command: Command, record: Record) -> bool:
 def _counted(calls: Sequence[Call], acknowledged: int, logs: Sequence[Log]) -> Verdict:
     outcomes = [call.outcome for call in calls]
     kinds = [one.kind if isinstance(one, Failed) else "" for one in outcomes]
-    lost = sum(
-        len(before.entries) - _kept(before, after)
-        for before, after in zip(logs, logs[1:], strict=False)
-    )
+    lost = sum(len(before.entries) - _kept(before, after) for before, after in pairwise(logs))
     return Verdict(
         len(calls),
         acknowledged,

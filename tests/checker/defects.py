@@ -39,7 +39,7 @@ def _say_more_than_is_written() -> None:
     """Now and then the last proposal of a batch is said to stand, and is not written."""
     _change_the_script(
         "position = last\nlocal prefix",
-        "if #accepted == 1 and last % 40 == 0 then accepted = {} end\nposition = last\nlocal prefix",
+        "if #accepted == 1 and last % 7 == 0 then accepted = {} end\nposition = last\nlocal prefix",
     )
 
 
@@ -49,7 +49,7 @@ def _answer_before_the_commit() -> None:
 
     def hopeful(self: Writer, error: Any) -> None:
         if isinstance(error, UnknownOutcome):
-            for call in self._queue:
+            for call in list(self._queue):
                 imagined = _imagined(self, call) if call.in_doubt else None
                 if imagined is not None and call.outcome is None:
                     call.settle(Done((imagined,)))

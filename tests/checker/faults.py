@@ -12,10 +12,10 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from tests.checker.ground import SOCKET_TIMEOUT_S, Ground
-from tests.servers import OwnServer
+from tests.checker.ground import SOCKET_TIMEOUT_S, Ground, Settings
+from tests.servers import OwnServer, bundled_program, system_program
 
 GROWTH: Final = 120  # entries between two strikes
 
@@ -84,10 +84,9 @@ def fill_memory(ground: Ground, strikes: int) -> None:
             ground.await_growth(GROWTH)
             before = _errors(client, "OOM")
             client.config_set("maxmemory", 1)
-            ground.await_(lambda before=before: _errors(client, "OOM") >= before + 5, "no memory")
+            _await_errors(ground, client, "OOM", 5)
             at = ground.position()
-            refused = _errors(client, "OOM")
-            ground.await_(lambda more=refused + 5: _errors(client, "OOM") >= more, "no memory")
+            _await_errors(ground, client, "OOM", 5)
             assert ground.position() == at, "it was written without memory"
             client.config_set("maxmemory", 0)
             ground.struck["out of memory"] += _errors(client, "OOM") - before
@@ -115,16 +114,16 @@ def promote_behind(ground: Ground, _strikes: int) -> None:
     with ground.client(replica) as client:
         client.replicaof("NO", "ONE")
     ground.await_growth(GROWTH)
-    before = ground.truth
+    before, end = ground.truth, ground.position()
     before.kill()
     ground.turn_to(replica, lambda: _started(ground, before))
-    _go_on(ground)
+    _go_on(ground, end)
 
 
 def truncate(ground: Ground, _strikes: int) -> None:
     """The server is killed, and the end of its file is gone when it starts again."""
     ground.await_growth(2 * GROWTH)
-    server = ground.truth
+    server, end = ground.truth, ground.position()
     server.kill()
     files, whole = server.base / "appendonlydir", ground.directory / "whole"
     shutil.copytree(files, whole)
@@ -140,13 +139,27 @@ def truncate(ground: Ground, _strikes: int) -> None:
 
     ground.turn_to(server, old)
     server.start()
-    _go_on(ground)
+    _go_on(ground, end)
+
+
+def kill_in_memory(ground: Ground, _strikes: int) -> None:
+    """The server is killed, and had written nothing to disk."""
+    ground.await_growth(GROWTH)
+    server = ground.truth
+    _hold_writes(ground)
+    entries = ground.entries(server)
+    server.kill()
+    ground.turn_to(server, lambda: entries)
+    server.start()
+    _go_on(ground, len(entries))
 
 
 def replica_instead(ground: Ground, strikes: int) -> None:
     """The address leads to a read-only replica, while somebody else writes to the primary."""
     primary, replica = ground.truth, _replica(ground)
-    ground.begin_one("beside", primary.url)
+    ground.begin_one("beside", url=primary.url)
+    # Whoever is alone on a connection is refused without anything to be written beside it.
+    ground.begin_one("alone", threads=1, waits_s=(0.1,))
     for _ in range(strikes):
         with ground.client(replica) as client:
             client.replicaof("127.0.0.1", str(primary.port))
@@ -158,12 +171,9 @@ def replica_instead(ground: Ground, strikes: int) -> None:
             before = _errors(client, "READONLY")
             ground.lead_to(replica)
             of_primary.client_kill_filter(_type="normal", skipme=True)
-            of_primary.execute_command("CLIENT", "UNPAUSE")  # type: ignore[no-untyped-call]
+            of_primary.execute_command("CLIENT", "UNPAUSE")
             ground.await_growth(GROWTH)  # of the primary: so the replica is behind
-            ground.await_(
-                lambda client=client, more=before + 50: _errors(client, "READONLY") >= more,
-                "writes to the replica",
-            )
+            _await_errors(ground, client, "READONLY", 50)
             assert len(ground.entries(replica)) == copied, "the replica was written to"
             ground.struck["read-only"] += _errors(client, "READONLY") - before
             ground.lead_to(primary)
@@ -176,26 +186,36 @@ def _errors(client: Any, kind: str) -> int:
     return int(told["count"])
 
 
+def _await_errors(ground: Ground, client: Any, kind: str, number: int) -> None:
+    """Wait until a server has answered with so many more errors of this kind."""
+    wanted = _errors(client, kind) + number
+    ground.await_(lambda: _errors(client, kind) >= wanted, f"{number} errors {kind}")
+
+
 def _replica(ground: Ground) -> OwnServer:
     """A replica of the true server, that has all that was there when it began."""
     replica = ground.new_server()
     with ground.client(replica) as client:
         client.replicaof("127.0.0.1", str(ground.truth.port))
-        ground.await_(
-            lambda: client.info("replication")["master_link_status"] == "up", "a replica"
-        )
+        ground.await_(lambda: client.info("replication")["master_link_status"] == "up", "a replica")
     return replica
 
 
 def _let_follow(ground: Ground, replica: OwnServer) -> None:
     """Hold all writes to the primary until the replica has everything; they stay held."""
-    with ground.client(ground.truth) as primary, ground.client(replica) as follower:
+    with ground.client(replica) as follower:
         ground.await_(
             lambda: follower.info("replication")["master_link_status"] == "up", "a replica"
         )
-        primary.execute_command("CLIENT", "PAUSE", "60000", "WRITE")  # type: ignore[no-untyped-call]
-        at = ground.position()
+        at = _hold_writes(ground)
         ground.await_(lambda: len(ground.entries(replica)) >= at, "the replica's end")
+
+
+def _hold_writes(ground: Ground) -> int:
+    """From now on the true stream does not grow; return where it ends."""
+    with ground.client(ground.truth) as client:
+        client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    return ground.position()
 
 
 def _started(ground: Ground, server: OwnServer) -> Any:
@@ -203,30 +223,39 @@ def _started(ground: Ground, server: OwnServer) -> Any:
     return ground.entries(server)
 
 
-def _go_on(ground: Ground) -> None:
+def _go_on(ground: Ground, end: int) -> None:
     """Somebody who has seen nothing of what was lost writes on, beyond it."""
     ground.struck["entries lost"] += 1
+    ground.set_up("newcomer's setup")
     ground.begin_one("newcomer")
-    ground.await_growth(4 * GROWTH)
+    ground.await_(lambda: ground.position() > end + GROWTH, "entries beyond those that were lost")
 
 
-FAULTS: Final[dict[str, tuple[Fault, int]]] = {  # with how often each strikes in a short run
-    "none": (no_fault, 3),
-    "kill": (kill, 4),
-    "stop": (stop, 2),
-    "restart": (restart, 3),
-    "promote": (promote, 2),
-    "promote-behind": (promote_behind, 1),
-    "truncate": (truncate, 1),
-    "memory": (fill_memory, 3),
-    "flush-scripts": (flush_scripts, 20),
-    "kill-clients": (kill_clients, 20),
-    "replica-instead": (replica_instead, 2),
+class Struck(NamedTuple):
+    """A fault, how often it strikes in a short run, and what is special about the servers."""
+
+    strike: Fault
+    times: int = 1
+    settings: Settings | None = None
+
+
+FAULTS: Final[dict[str, Struck]] = {
+    "none": Struck(no_fault, 3),
+    "kill": Struck(kill, 4),
+    "kill-everysec": Struck(kill, 3, {"appendfsync": "everysec"}),
+    "kill-in-memory": Struck(kill_in_memory, 1, {"appendonly": "no"}),
+    "stop": Struck(stop, 2),
+    "restart": Struck(restart, 3),
+    "promote": Struck(promote, 2),
+    "promote-behind": Struck(promote_behind),
+    "truncate": Struck(truncate),
+    "memory": Struck(fill_memory, 3),
+    "flush-scripts": Struck(flush_scripts, 20),
+    "kill-clients": Struck(kill_clients, 20),
+    "replica-instead": Struck(replica_instead, 2),
 }
 
 
 def bundled_or_system() -> Path:
     """The distribution's Redis if it is there, else the bundled server."""
-    from tests.servers import bundled_program, system_program
-
     return system_program() or bundled_program()

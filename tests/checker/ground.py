@@ -25,6 +25,7 @@ from tests.checker import workload
 from tests.checker.bounds import Seen
 from tests.checker.checking import Log
 from tests.checker.history import FOREVER_NS, Recorder, Request
+from tests.checker.workload import Work
 from tests.faults.workers import CONTEXT
 from tests.servers import OwnServer
 
@@ -36,46 +37,60 @@ _KEY: Final = stream_key(SPACE)
 _GLANCE_S: Final = 0.001
 
 
+Settings = dict[str, str]
+
+
+class Stuck(AssertionError):
+    """A run does not get on: nobody writes any more, or a process died."""
+
+
 class Ground:
     """The servers, of which one is the truth, and everybody who works with it."""
 
-    def __init__(self, program: Path, seed: int, defect: str = "") -> None:
-        """Start a server, and the processes on it, each with a memory of its own."""
+    def __init__(
+        self,
+        program: Path,
+        seed: int,
+        settings: Settings | None = None,
+        deadline_s: float = DEADLINE_S,
+        **work: Any,
+    ) -> None:
+        """Prepare a run; `work` is what is special about all processes that will write.
+
+        The servers have these `settings` beside those of `ipledger embedded`. Where the stream
+        does not grow for `deadline_s`, the run is stuck.
+        """
         self.random = Random(f"faults {seed}")  # noqa: S311 - the same on every run
         self.struck: Counter[str] = Counter()
         self.seen: list[Seen] = []
         self.directory = Path(tempfile.mkdtemp(prefix="ipl-"))
-        self._program, self._seed, self._defect = program, seed, defect
+        self._program, self._seed, self._work = program, seed, work
+        self._settings = settings or {}
+        self._deadline_s = deadline_s
         self._stop = CONTEXT.Event()
         self._watched = Event()
         self._processes: list[Any] = []
-        self._servers: list[OwnServer] = []
         self._old: Callable[[], list[RawEntry]] | None = None
         self._turn_ns: tuple[int, int] = (FOREVER_NS, FOREVER_NS)
         self._address = self.directory / "at"
         self.url = f"unix://{self._address}?socket_timeout={SOCKET_TIMEOUT_S}"
-        self._closing = ExitStack()
-        self._closing.callback(shutil.rmtree, self.directory)
-        self.truth = self.new_server()
-        self.lead_to(self.truth)
-        self._set_up()
         self._watcher = Thread(target=self._watch)
-        self._watcher.start()
 
     def __enter__(self) -> Self:
+        with ExitStack() as closing:
+            self._closing = closing
+            closing.callback(shutil.rmtree, self.directory)
+            self.truth = self.new_server()
+            self.lead_to(self.truth)
+            self.set_up("setup")
+            self._watcher.start()
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self._stop.set()
         self._watched.set()
         self._watcher.join()
-        for process in self._processes:
-            process.join(DEADLINE_S)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
-        for server in self._servers:
-            server.remove()
         self._closing.close()
 
     # -------------------------------------------------------------------------------- servers
@@ -85,10 +100,9 @@ class Ground:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        server = OwnServer(
-            self._program, port=str(port), bind="127.0.0.1", repl_diskless_sync_delay="0"
-        )
-        self._servers.append(server)
+        own = {"port": str(port), "bind": "127.0.0.1", "repl_diskless_sync_delay": "0"}
+        server = OwnServer(self._program, **own, **self._settings)
+        self._closing.callback(server.remove)
         return server
 
     def lead_to(self, server: OwnServer) -> None:
@@ -126,40 +140,47 @@ class Ground:
                 found += page
             return found
 
-    def await_(self, condition: Callable[[], object], what: str) -> None:
-        """Wait until something is so; a run that gets stuck fails."""
-        deadline = time.monotonic() + DEADLINE_S
+    def await_(
+        self, condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S
+    ) -> None:
+        """Wait until something is so.
+
+        Raises:
+            Stuck: it is not so in time, or a process died.
+        """
+        deadline = time.monotonic() + deadline_s
         while not condition():
-            assert time.monotonic() < deadline, f"waited in vain: {what}"
-            died = [p.name for p in self._processes if p.exitcode not in {None, 0}]
-            assert not died, f"{died} died"
+            died = [process.name for process in self._processes if process.exitcode is not None]
+            if died or time.monotonic() > deadline:
+                raise Stuck(f"waited in vain: {what}; died: {died}")
             time.sleep(0.002)
 
     def await_growth(self, entries: int) -> None:
         """Wait until so many more entries stand in the true stream."""
         wanted = self.position() + entries
-        self.await_(lambda: self.position() >= wanted, f"{entries} more entries")
+        self.await_(lambda: self.position() >= wanted, f"{entries} more entries", self._deadline_s)
 
     # ------------------------------------------------------------------------------ processes
 
     def begin(self) -> None:
-        """Start the processes that write."""
+        """Start the processes that write, and wait until each of them does."""
         for number in range(PROCESSES):
-            self.begin_one(f"writer-{number}")
+            self.begin_one(f"writer-{number}", **self._work)
 
-    def begin_one(self, name: str, url: str | None = None) -> None:
-        """Start one more, of no defect if it has a URL of its own."""
-        defect = self._defect if url is None else ""
-        self._processes.append(
-            workload.begin(url or self.url, self.directory, name, self._seed, self._stop, defect)
-        )
+    def begin_one(self, name: str, **work: Any) -> None:
+        """Start one more, and wait until it works; `work` is what is special about it."""
+        work.setdefault("url", self.url)
+        made = Work(directory=self.directory, name=name, seed=self._seed, **work)
+        process = workload.begin(made, self._stop)
+        self._processes.append(process)
+        self._closing.callback(_end, process)
+        self.await_(lambda: [*self.directory.glob(f"{name}-*.calls")], f"{name} works")
 
     def end(self) -> list[Log]:
         """Stop everybody; return what the servers have, the truth last."""
         self._stop.set()
         for process in self._processes:
             process.join(DEADLINE_S)
-            assert process.exitcode == 0, f"{process.name} ended with {process.exitcode}"
         self._watched.set()
         self._watcher.join()
         until_ns, since_ns = self._turn_ns
@@ -168,14 +189,13 @@ class Ground:
         after = Log(self.entries(self.truth), since_ns)
         return [Log(self._old(), 0, until_ns), after]
 
-    def _set_up(self) -> None:
-        home = self.directory / "setup"
+    def set_up(self, name: str) -> None:
+        """Define the pools, if they are not there, as a process of this name."""
         with (
-            ipledger.connect(self.url, home=home) as ledger,
-            Recorder(self.directory / "setup.calls", "setup", ledger) as recorder,
+            ipledger.connect(self.url, home=self.directory / name) as ledger,
+            Recorder(self.directory / f"{name}.calls", name, ledger) as recorder,
         ):
-            request = Request("apply", list(workload.POOLS), {"command_id": "the pools"})
-            recorder.call(request)
+            recorder.call(Request("apply", list(workload.POOLS), {"command_id": name}))
 
     def _watch(self) -> None:
         while not self._watched.is_set():
@@ -184,9 +204,16 @@ class Ground:
                 client.response_callbacks.clear()
                 while server is self.truth and not self._watched.wait(_GLANCE_S):
                     asked_ns = time.monotonic_ns()
-                    told: Any = client.execute_command("XINFO", "STREAM", _KEY)  # type: ignore[no-untyped-call]
+                    told: Any = client.execute_command("XINFO", "STREAM", _KEY)
                     answered_ns = time.monotonic_ns()
                     last_id = dict(zip(told[::2], told[1::2], strict=True))[b"last-generated-id"]
                     position = int(last_id.partition(b"-")[2])
                     self.seen.append(Seen(asked_ns, answered_ns, position))
             self._watched.wait(0.01)
+
+
+def _end(process: Any) -> None:
+    process.join(DEADLINE_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join()

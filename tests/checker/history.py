@@ -133,9 +133,7 @@ def _load(path: Path) -> Iterator[Call]:
         assert call is not None, "a call was noted before its return"
         returned_ns, returned_ms, name, *fields = told
         made = {"Answered": Answered, "Refusal": Refusal, "Failed": Failed}[name]
-        yield call._replace(
-            returned_ns=returned_ns, returned_ms=returned_ms, outcome=made(*fields)
-        )
+        yield call._replace(returned_ns=returned_ns, returned_ms=returned_ms, outcome=made(*fields))
         call = None
     if call is not None:
         yield call

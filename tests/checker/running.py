@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.memory_stream import MemoryStream
 from tests.checker.checking import Log, Verdict, check
 from tests.checker.faults import FAULTS, GROWTH
-from tests.checker.ground import Ground
+from tests.checker.ground import DEADLINE_S, Ground, Stuck
 from tests.checker.history import load
 from tests.invariants import check_stream
 
@@ -25,22 +25,30 @@ class Ran(NamedTuple):
 
 
 def run(
-    program: Path, fault: str, *, seed: int = 0, strikes: int | None = None, defect: str = ""
-) -> Ran:
-    """Run a fault on servers of this program.
+    program: Path, fault: str, *, seed: int = 0, strikes: int | None = None,
+    deadline_s: float = DEADLINE_S, **work: Any,
+) -> Ran:  # fmt: skip
+    """Run a fault on servers of this program; `work` is what is special about the processes.
 
     Raises:
         Broken: an answer contradicts the log.
-        AssertionError: the history itself is not sound, or the run got stuck.
+        Stuck: nobody got on any more.
+        AssertionError: the history itself is not sound.
     """
-    strike, usual = FAULTS[fault]
-    with Ground(program, seed, defect) as ground:
-        ground.begin()
-        strike(ground, usual if strikes is None else strikes)
-        ground.await_growth(GROWTH)
+    strike, usual, settings = FAULTS[fault]
+    stuck: Stuck | None = None
+    with Ground(program, seed, settings, deadline_s, **work) as ground:
+        try:
+            ground.begin()
+            strike(ground, usual if strikes is None else strikes)
+            ground.await_growth(GROWTH)
+        except Stuck as error:
+            stuck = error  # what everybody was told until then says more
         logs = ground.end()
         verdict = check(load(ground.directory), logs, ground.seen)
         _audit(logs[-1])
+        if stuck is not None:
+            raise stuck
         return Ran(dict(ground.struck), verdict)
 
 

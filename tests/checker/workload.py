@@ -7,12 +7,12 @@ draws is a matter of its seed; how the processes meet is the machine's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ipledger
 from tests.checker.defects import DEFECTS
@@ -20,7 +20,7 @@ from tests.checker.history import Answered, Failed, Recorder, Request
 from tests.faults.workers import CONTEXT
 
 THREADS: Final = 6
-_WAITS_S: Final = (0.3, 2.0, 20.0)  # short ones give up during a fault, long ones do not
+WAITS_S: Final = (0.3, 2.0, 20.0)  # short ones give up during a fault, long ones do not
 _OWNERS: Final = 60
 
 SMALL: Final[dict[str, Any]] = {
@@ -47,8 +47,9 @@ POOLS: Final[tuple[dict[str, Any], ...]] = (
 class Caller:
     """One thread's caller: asks, learns what it holds, and repeats what it is in doubt of."""
 
-    def __init__(self, recorder: Recorder, random: Random) -> None:
+    def __init__(self, recorder: Recorder, random: Random, waits_s: Sequence[float]) -> None:
         self._recorder = recorder
+        self._waits_s = waits_s
         self._random = random
         self._leases: list[int] = []
         self._last: Request | None = None
@@ -86,7 +87,7 @@ class Caller:
 
     def _ask(self, method: str, *args: Any, **options: Any) -> Request:
         options.setdefault("command_id", self._random.randbytes(16).hex())
-        options["timeout_s"] = self._random.choice(_WAITS_S)
+        options["timeout_s"] = self._random.choice(self._waits_s)
         return Request(method, list(args), options)
 
     def _owner(self) -> str:
@@ -149,39 +150,48 @@ class Caller:
         return self._ask("sweep")
 
 
-def write(url: str, directory: Path, name: str, seed: int, stop: Event, defect: str) -> None:
-    """What a process does: so many callers, until they are told to stop."""
-    with (directory / f"{name}.log").open("w", encoding="utf-8") as log:
-        sys.stderr = log
-        if defect:
-            DEFECTS[defect]()
-        with ipledger.connect(url, home=directory / name) as ledger:
-            callers = [
-                Thread(target=_live, args=(ledger, directory, name, seed, number, stop))
-                for number in range(THREADS)
-            ]
-            for thread in callers:
-                thread.start()
-            for thread in callers:
-                thread.join()
-        sys.stderr = sys.__stderr__
+class Work(NamedTuple):
+    """What one process does, and where it notes it."""
+
+    url: str
+    directory: Path
+    name: str
+    seed: int
+    defect: str = ""
+    threads: int = THREADS
+    waits_s: tuple[float, ...] = WAITS_S
 
 
-def _live(
-    ledger: ipledger.Ledger, directory: Path, name: str, seed: int, number: int, stop: Event
-) -> None:
-    random = Random(f"{seed} {name} {number}")  # noqa: S311 - the same calls on every run
-    with Recorder(directory / f"{name}-{number}.calls", name, ledger) as recorder:
-        caller = Caller(recorder, random)
+def write(work: Work, stop: Event) -> None:
+    """So many callers, each in a thread, until they are told to stop."""
+    # For as long as the process lives, so it is not closed. What a writer logs of each fault is
+    # not what is looked for.
+    sys.stderr = (work.directory / f"{work.name}.log").open("w", encoding="utf-8")
+    if work.defect:
+        DEFECTS[work.defect]()
+    with ipledger.connect(work.url, home=work.directory / work.name) as ledger:
+        callers = [
+            Thread(target=_live, args=(work, ledger, number, stop))
+            for number in range(work.threads)
+        ]
+        for thread in callers:
+            thread.start()
+        for thread in callers:
+            thread.join()
+
+
+def _live(work: Work, ledger: ipledger.Ledger, number: int, stop: Event) -> None:
+    random = Random(f"{work.seed} {work.name} {number}")  # noqa: S311 - the same on every run
+    path = work.directory / f"{work.name}-{number}.calls"
+    with Recorder(path, work.name, ledger) as recorder:
+        caller = Caller(recorder, random, work.waits_s)
         while not stop.is_set():
             if caller.step() is not None:
                 stop.wait(0.02)  # it asks again and again, but does not only do that
 
 
-def begin(url: str, directory: Path, name: str, seed: int, stop: Event, defect: str = "") -> Any:
-    """Start such a process."""
-    process = CONTEXT.Process(target=write, args=(url, directory, name, seed, stop, defect))
+def begin(work: Work, stop: Event) -> Any:
+    """Start a process."""
+    process = CONTEXT.Process(target=write, args=(work, stop), name=work.name)
     process.start()
     return process
-
-

@@ -135,7 +135,7 @@ class Meeting(Call):
         self._follow = follow
 
     @property
-    def deadline_s(self) -> float:  # type: ignore[override]
+    def deadline_s(self) -> float:
         """Until when it waits."""
         if self._follow is not None:
             self._follow()
