@@ -36,6 +36,13 @@ def kill(ground: Ground, strikes: int) -> None:
         ground.truth.start()
 
 
+def kill_writers(ground: Ground, strikes: int) -> None:
+    """A process that writes is killed, and another one goes on with what it had on its disk."""
+    for number in range(strikes):
+        ground.await_growth(GROWTH)
+        ground.struck["writers killed"] += ground.kill_one(f"heir-{number}") == -signal.SIGKILL
+
+
 def stop(ground: Ground, strikes: int) -> None:
     """The server stands still for longer than clients wait for an answer, and goes on."""
     for _ in range(strikes):
@@ -244,6 +251,7 @@ FAULTS: Final[dict[str, Struck]] = {
     "kill": Struck(kill, 4),
     "kill-everysec": Struck(kill, 3, {"appendfsync": "everysec"}),
     "kill-in-memory": Struck(kill_in_memory, 1, {"appendonly": "no"}),
+    "kill-writers": Struck(kill_writers, 4),
     "stop": Struck(stop, 2),
     "restart": Struck(restart, 3),
     "promote": Struck(promote, 2),
@@ -256,6 +264,7 @@ FAULTS: Final[dict[str, Struck]] = {
 }
 
 
-def bundled_or_system() -> Path:
-    """The distribution's Redis if it is there, else the bundled server."""
-    return system_program() or bundled_program()
+def server_program(*, bundled: bool = False) -> Path:
+    """The distribution's Redis if it is there, else, or if asked for, the bundled server."""
+    found = None if bundled else system_program()
+    return found or bundled_program()

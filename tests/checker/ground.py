@@ -176,6 +176,19 @@ class Ground:
         self._closing.callback(_end, process)
         self.await_(lambda: [*self.directory.glob(f"{name}-*.calls")], f"{name} works")
 
+    def kill_one(self, name: str) -> int:
+        """Kill the process that was begun first, begin another in its place; return how it ended.
+
+        The new one has the old one's memory and views, and asks for other things.
+        """
+        process = self._processes.pop(0)
+        home = self.directory / process.name
+        process.kill()
+        process.join()
+        home.rename(self.directory / name)
+        self.begin_one(name, **self._work)
+        return int(process.exitcode)
+
     def end(self) -> list[Log]:
         """Stop everybody; return what the servers have, the truth last."""
         self._stop.set()
