@@ -58,11 +58,14 @@ def test_a_server_that_is_killed_loses_nothing(program: Path) -> None:
     _nothing_was_lost(ran)
 
 
-def test_every_second_is_enough_for_a_process_that_is_killed(program: Path) -> None:
-    """`appendfsync everysec`, kill -9: the operating system has what the server had written."""
+def test_once_a_second_is_not_enough_for_a_process_that_is_killed(program: Path) -> None:
+    """`appendfsync everysec`, kill -9: acknowledged entries may be lost, and then it is noticed.
+
+    While the system is busy with its file, the server answers what it has not written yet, for up
+    to two seconds. So nothing is promised but that all who saw what is gone stop as `integrity`.
+    """
     ran = _run(program, "kill-everysec")
-    assert ran.struck == {"killed": 3}
-    _nothing_was_lost(ran)
+    assert ran.struck == {"killed": 1}
 
 
 def test_a_server_that_keeps_nothing_is_killed(program: Path) -> None:
