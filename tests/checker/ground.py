@@ -70,6 +70,7 @@ class Ground:
         self._stop = CONTEXT.Event()
         self._watched = Event()
         self._processes: list[Any] = []
+        self.died: list[str] = []  # or did not come to an end
         self._old: Callable[[], list[RawEntry]] | None = None
         self._torn = False
         self._turn_ns: tuple[int, int] = (FOREVER_NS, FOREVER_NS)
@@ -207,6 +208,7 @@ class Ground:
         self._stop.set()
         for process in self._processes:
             process.join(DEADLINE_S)
+        self.died = [process.name for process in self._processes if process.exitcode != 0]
         self._watched.set()
         self._watcher.join()
         until_ns, since_ns = self._turn_ns
