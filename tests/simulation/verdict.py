@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from engine.commands import Claim, Sweep
-from engine.decide import decide
+from engine.commands import Sweep
 from engine.draft import Nothing
 from engine.entry import Record
 from engine.errors import (
@@ -24,12 +23,12 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.events import LeaseEnded
-from engine.placement import Placement
 from engine.reading import HighWater
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
 from projections.state import LedgerState
 from replay.audit import Options, audit
+from tests.answers import decisions
 from tests.simulation.clients import Attempt, WriterProcess, was_starved
 from tests.simulation.cluster import Cluster
 from tests.simulation.log import anchors_of, commits, not_given_up
@@ -300,13 +299,10 @@ def _explained(attempt: Attempt, state: LedgerState, position: int) -> bool:
     if not began.position <= position <= ended.position:
         return False
     times = {began.server_ms, ended.server_ms, (began.server_ms + ended.server_ms) // 2}
-    for now_ms in sorted({*times, state.ms}):
-        decision = decide(state, attempt.command, Claim(), Placement(), now_ms)
+    asked = attempt.command, attempt.key, sorted({*times, state.ms})
+    for decision in decisions(state, *asked, step=attempt.step):
         if isinstance(attempt.outcome, Refusal):
-            if isinstance(decision, Refusal) and decision.kind == attempt.outcome.kind:
-                return True
-            remembered = state.commands.get(attempt.key, attempt.step)
-            if remembered is not None and attempt.outcome.kind == "conflict":
+            if decision == attempt.outcome:
                 return True
         elif isinstance(decision, Nothing):
             assert isinstance(attempt.outcome, Held), "there are no others"
