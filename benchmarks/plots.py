@@ -146,11 +146,12 @@ def draw(plot: Plot) -> str:
 def _draw_lines(axes: Any, lines: Sequence[Line]) -> None:
     others = iter(_OTHERS)
     shades = iter((_OURS, "#5aa0d6"))
+    dashes = iter(("--", ":", "-."))
     for line in lines:
         if line.ours:
             how: dict[str, Any] = {"color": next(shades), "linewidth": 2.6, "zorder": 3}
         elif line.ceiling:
-            how = {"color": "#444444", "linewidth": 1.0, "linestyle": "--"}
+            how = {"color": "#444444", "linewidth": 1.0, "linestyle": next(dashes)}
         else:
             how = {"color": next(others), "linewidth": 1.3}
         across, up = zip(*line.points, strict=True)
@@ -161,7 +162,7 @@ def _draw_lines(axes: Any, lines: Sequence[Line]) -> None:
 def write(reports: Sequence[Saved], directory: Path) -> list[Plot]:
     """Draw all pictures into a directory; return what there is."""
     drawn = list(plots(reports))
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for plot in drawn:
         (directory / plot.file).write_text(draw(plot), "utf-8")
     return drawn

@@ -29,7 +29,8 @@ _TARGETS: Final = """\
 ## Targets
 
 What the project set itself, computed from the figures below. "Wanted" is what was hoped for beyond
-the target. A target whose figure is missing is not met; it is not measured.
+the target. A target whose figure is missing is not met; it is not measured. What is held against a
+durable write is the easier to meet the slower the disk: look at what an fsync took, below.
 """
 _PEERS: Final = """\
 ## Beside what else there is

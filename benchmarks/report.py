@@ -55,6 +55,7 @@ def measured(options: Options, into: Path) -> dict[str, Any]:
 
 def write(saved: dict[str, Any], directory: Path) -> Path:
     """Write the report, and its pictures beside it if they can be drawn."""
+    directory.mkdir(parents=True, exist_ok=True)
     drawn = plots.write(saved["reports"], directory / "report") if plots.installed() else []
     page = directory / "report.md"
     page.write_text(render(saved, drawn), "utf-8")

@@ -132,8 +132,7 @@ def test_figures_are_kept_after_each_benchmark(
 
 def written(saved: dict[str, Any], into: Path, seed: str = "0") -> dict[str, bytes]:
     """What `--from` writes, by file, in a process with this hash seed."""
-    into.mkdir()
-    kept = into / "kept.json"
+    kept = into.with_suffix(".json")
     kept.write_text(json.dumps(saved), "utf-8")
     asked = [sys.executable, "-m", "benchmarks.report", "--from", str(kept), "--into", str(into)]
     said = subprocess.run(
@@ -141,11 +140,8 @@ def written(saved: dict[str, Any], into: Path, seed: str = "0") -> dict[str, byt
         env={**os.environ, "PYTHONHASHSEED": seed},
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
-    return {
-        str(file.relative_to(into)): file.read_bytes()
-        for file in into.rglob("*")
-        if file.is_file() and file != kept
-    }
+    files = (file for file in into.rglob("*") if file.is_file())
+    return {str(file.relative_to(into)): file.read_bytes() for file in files}
 
 
 def test_it_is_written_again_from_what_was_kept(saved: dict[str, Any], tmp_path: Path) -> None:
