@@ -11,17 +11,23 @@ from benchmarks import (
     cold,
     coming,
     history,
+    lengths,
     life,
     mirror,
     policies,
     replay,
     startup,
 )
-from benchmarks.harness import main
+from benchmarks.harness import Measure, main
+from benchmarks.peers import job
+
+MEASURES: tuple[Measure, ...] = tuple(
+    bench.measure
+    for bench in (
+        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
+        policies, coming, lengths, job,
+    )
+)  # fmt: skip
 
 if __name__ == "__main__":
-    benches = (
-        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
-        policies, coming,
-    )  # fmt: skip
-    main(__doc__, [bench.measure for bench in benches])
+    main(__doc__, MEASURES)

@@ -235,20 +235,23 @@ def _fsync_us(directory: Path) -> float:
 Measure = Callable[[Options, Bench], Report]
 
 
+def run_all(options: Options, measures: Sequence[Measure]) -> Iterator[Report]:
+    """Run benchmarks one after the other, each with a server of its own."""
+    for measure in measures:
+        with private_server(options.server) as bench:
+            report = measure(options, bench)
+        print(*report.lines(), sep="\n", flush=True)
+        yield report
+
+
 def main(description: str, measures: Sequence[Measure]) -> None:
-    """Run benchmarks as the command line asks, each with a server of its own."""
+    """Run benchmarks as the command line asks."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--server", metavar="PROGRAM", help="a redis-server or valkey-server")
     asked = parser.parse_args()
-    options = Options(asked.quick, asked.server)
-    reports: list[Report] = []
-    for measure in measures:
-        with private_server(options.server) as bench:
-            report = measure(options, bench)
-        reports.append(report)
-        print(*report.lines(), sep="\n", flush=True)
+    reports = list(run_all(Options(asked.quick, asked.server), measures))
     if asked.json is not None:
         text = json.dumps([report.as_json() for report in reports], indent=1)
         asked.json.write_text(text + "\n", "utf-8")

@@ -28,11 +28,10 @@ BATCH: Final = 500
 
 
 def fill(ledger: Ledger, events: int) -> None:
-    """Write a history: of every four grants, one is released at the end of its batch."""
+    """Write on in a history: of every four grants, one is released at the end of its batch."""
     ledger.apply(ipledger.pool("bench", subnet="10.0.0.0/8", ips=["10.0.0.1-10.255.255.254"]))
-    number = 0
     while ledger.position < events:
-        number += 1
+        number = ledger.position  # so that no two owners are the same, also when one goes on
         granted: list[Any] = ledger.run_all(
             [_grant(f"cluster-1/default/pod-{number}-{index}") for index in range(BATCH)]
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,35 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from engine.errors import Unavailable
-from tests.servers import bundled_program, system_program
+from tests.benchmarks.running import ROOT, run
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 NAMES: Final = (
     "append", "allocate", "replay", "life", "blocks", "startup", "cold", "history", "audit",
-    "mirror", "attribute", "policies", "coming",
+    "mirror", "attribute", "policies", "coming", "lengths", "peers",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> str:
-    """A program that the benchmarks can start."""
-    try:
-        return str(bundled_program())
-    except Unavailable:
-        program = system_program()
-        if program is None:
-            pytest.skip("no server program here")
-        return str(program)
-
-
-def run(module: str, server: str, json_file: Path) -> tuple[str, list[dict[str, Any]]]:
-    """What a quick run printed, and the reports that it wrote."""
-    asked = [sys.executable, "-m", module, "--quick", "--server", server, "--json", str(json_file)]
-    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-    reports: list[dict[str, Any]] = json.loads(json_file.read_text("utf-8"))
-    return said.stdout, reports
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -86,10 +62,9 @@ def test_the_figures_stand_beside_their_ceiling(ran: tuple[str, str, dict[str, A
             assert figure["of_ceiling"] == pytest.approx(measured)
 
 
-def test_all_run_in_one_go(server: str, tmp_path: Path) -> None:
+def test_all_run_in_one_go(everything: list[dict[str, Any]]) -> None:
     """`python -m benchmarks` runs every benchmark, each once."""
-    _, reports = run("benchmarks", server, tmp_path / "figures.json")
-    assert tuple(report["benchmark"] for report in reports) == NAMES
+    assert tuple(report["benchmark"] for report in everything) == NAMES
 
 
 def test_a_server_that_is_none_is_refused(tmp_path: Path) -> None:
