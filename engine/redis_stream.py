@@ -32,11 +32,13 @@ from redis.exceptions import (
 from engine.entry import Anchor, RawEntry, parse_entry_id
 from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutcome
 from engine.mirroring import MARKER_FORMAT, CopyStatus, Marker, read_only
+from engine.model import LOCAL, Durability
 from engine.names import check_name
 from engine.stream import (
     PAGE_ENTRIES,
     RESTORE_HINT,
     TAIL_BYTES_MAX,
+    Acknowledged,
     AppendReply,
     Committed,
     Conflict,
@@ -47,6 +49,7 @@ from engine.stream import (
     Untimely,
     Verdict,
     not_restored,
+    trouble,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +60,9 @@ _LOST: Final = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSErro
 # The client calls these lost connections, too; but they are answers: the command was not run.
 _DENIED: Final = (BusyLoadingError, AuthenticationError, AuthorizationError)
 _SCRIPTS: dict[str, str] = {}
+# A replica tells what it has on disk when it is asked, and else once a second. Asked right behind
+# a write, it has not written it yet: asked again, it tells after 10 to 50 ms and not after 1,004.
+_ASK_AGAIN_MS: Final = (2, 4, 16, 64)
 
 
 def _source(name: str) -> str:
@@ -105,6 +111,26 @@ def _verdict(text: bytes) -> Verdict:
     return Untimely(word)
 
 
+def _waiting(wanted: Durability) -> list[tuple[str, ...]]:
+    """The commands that wait for what their connection has written; the last one tells."""
+    replicas, left_ms = str(wanted.replicas), wanted.ack_timeout_ms
+    if not wanted.fsync:
+        return [("WAIT", replicas, str(left_ms))]
+    waits_ms = [wait_ms for wait_ms in _ASK_AGAIN_MS if wait_ms < left_ms]
+    waits_ms.append(max(left_ms - sum(waits_ms), 1))
+    return [("WAITAOF", "1", replicas, str(wait_ms)) for wait_ms in waits_ms]
+
+
+def _acknowledged(waited: Any) -> Acknowledged:
+    """What came of waiting: a number of replicas, or (whether it is on disk here, a number)."""
+    if isinstance(waited, Exception):
+        return Acknowledged(0, str(waited))
+    if isinstance(waited, int):
+        return Acknowledged(waited)
+    here, replicas = waited
+    return Acknowledged(replicas) if here else Acknowledged(0, "it is not on this server's disk")
+
+
 class RedisStream:
     """The stream under one key of one server, through a connection with retries off."""
 
@@ -113,12 +139,19 @@ class RedisStream:
         self.space = space
         self.key = stream_key(space)
         self.marker_key = marker_key(space)
+        self._instant_key = f"ipledger:{{{space}}}:instant"
         self._client = client
         client.response_callbacks.clear()
         self._sha: dict[str, str] = {}
+        self._loaded: set[str] = set()
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+        self,
+        after: Anchor,
+        voided: int,
+        now_ms: int,
+        proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
     ) -> AppendReply:
         """See `engine.stream.Stream.append`."""
         arguments: list[str | bytes] = [
@@ -133,17 +166,37 @@ class RedisStream:
             )  # fmt: skip
             for entry in proposal.entries:
                 arguments += entry
-        reply = self._run("append.lua", arguments, writes=bool(proposals))
+        waited: Any = None
+        if wanted.replicas and proposals:
+            waiting = _waiting(wanted)
+            reply, waited = self._run("append.lua", arguments, writes=True, waiting=waiting)
+        else:
+            reply = self._run("append.lua", arguments, writes=bool(proposals))
         status, detail, ms, verdicts, tail = reply
         if status == b"mirror":
             raise read_only(self.space, detail.decode())
+        told = tuple(map(_verdict, verdicts))
+        acknowledged = None
+        # Unless the connection has written something, there was nothing to wait for.
+        if waited is not None and any(isinstance(verdict, Committed) for verdict in told):
+            acknowledged = _acknowledged(waited)
         return AppendReply(
-            status.decode(),
-            int(detail or 0),
-            int(ms),
-            tuple(map(_verdict, verdicts)),
-            _raw_page(tail),
+            status.decode(), int(detail or 0), int(ms), told, _raw_page(tail), acknowledged
         )
+
+    def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
+        """See `engine.stream.Stream.acknowledge`."""
+        arguments: list[str | bytes] = [through.entry_id, through.c]
+        try:
+            answer, waited = self._run(
+                "acknowledge.lua", arguments, writes=True, beside=self._instant_key,
+                waiting=_waiting(wanted),
+            )  # fmt: skip
+        except UnknownOutcome as error:  # what was written is nothing that stays
+            raise Unavailable(error.message, "check the URL and that the server runs") from error
+        if answer != b"ok":
+            raise trouble("diverged", 0, through, 0)
+        return _acknowledged(waited)
 
     def head(self) -> Head:
         """See `engine.stream.Stream.head`."""
@@ -257,17 +310,34 @@ class RedisStream:
             message = f"the server cannot be reached: {error}"
             raise Unavailable(message, "check the URL and that the server runs") from error
 
-    def _run(self, script: str, arguments: list[str | bytes], *, writes: bool) -> Any:
-        """Run a script by its hash, sending the source where the server does not know it."""
+    def _run(
+        self,
+        script: str,
+        arguments: list[str | bytes],
+        *,
+        writes: bool,
+        beside: str | None = None,
+        waiting: Sequence[tuple[str, ...]] = (),
+    ) -> Any:
+        """Run a script by its hash, sending the source where the server does not know it.
+
+        Its second key is the mirror's marker, or `beside`. With `waiting`, commands that wait for
+        replicas, the answer is a pair: the script's, and what came of the last of them.
+        """
         source = _source(script)
         if script not in self._sha:
             self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
+        command = ("EVALSHA", self._sha[script], "2", self.key, beside or self.marker_key)
         try:
+            if waiting and script not in self._loaded:
+                # Behind a script that the server does not know, waiting would take all of its time.
+                self._execute("SCRIPT LOAD", source)
+                self._loaded.add(script)
             try:
-                return self._evaluate(script, arguments)
+                return self._evaluate((*command, *arguments), waiting)
             except NoScriptError:  # never sent, flushed, or the server was restarted
                 self._execute("SCRIPT LOAD", source)
-                return self._evaluate(script, arguments)
+                return self._evaluate((*command, *arguments), waiting)
         except _LOST as error:
             if not writes or not _may_have_run(error):
                 message = f"the server cannot be reached: {error}"
@@ -277,10 +347,20 @@ class RedisStream:
         except RedisError as error:
             raise self._refused(error) from error
 
-    def _evaluate(self, script: str, arguments: list[str | bytes]) -> Any:
-        return self._execute(
-            "EVALSHA", self._sha[script], "2", self.key, self.marker_key, *arguments
-        )
+    def _evaluate(
+        self, command: tuple[str | bytes, ...], waiting: Sequence[tuple[str, ...]]
+    ) -> Any:
+        if not waiting:
+            return self._execute(*command)
+        # WAIT speaks of what its own connection has written: both must go through the same one.
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            for wait in waiting:
+                pipeline.execute_command(*wait)  # type: ignore[no-untyped-call]
+            answer, *waited = pipeline.execute(raise_on_error=False)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, waited[-1]
 
     def _execute(self, *command: str | bytes) -> Any:
         # Texts and bytes only: hiredis 3.5 crashes when a signal such as Ctrl-C arrives while it

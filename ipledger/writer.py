@@ -8,7 +8,7 @@ for no hand-over between threads, and many callers share round trips and fsyncs 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
@@ -25,10 +25,12 @@ from engine.errors import (
     UnknownOutcome,
     ViewDamaged,
 )
+from engine.model import Durability
 from engine.reading import Continuity
-from engine.stream import RESTORE_HINT, Stream, trouble
+from engine.stream import RESTORE_HINT, Acknowledged, Stream, trouble
 from engine.wire import decode_entry
 from ipledger import log
+from ipledger.assurance import Answers, Assurance, promises, withheld
 from ipledger.clock import SYSTEM_CLOCK, Clock
 from ipledger.writing import BATCH_PROPOSALS_MAX, Batch, Call, Done, Outcome, Protocol, Recall
 from projections.collector import seldom_collecting
@@ -77,6 +79,7 @@ class Writer:
         self._lead = Lock()
         self._broken: LedgerError | None = None
         self._server_ahead_ms = 0
+        self._assurance = Assurance()
 
     def call(
         self, command: Command, claim: Claim, key: bytes, timeout_s: float, step: int = 0
@@ -154,6 +157,17 @@ class Writer:
         with self._lead:
             self._catch_up()
         self._hand_over()
+
+    def shortfall(self, wanted: Durability | None = None) -> str | None:
+        """Why what has been read is not kept as is `wanted`, or as the space promises.
+
+        Raises:
+            LedgerError: the stream is not what was read.
+        """
+        with self._lead:
+            found = self._shortfall(self.state.durability if wanted is None else wanted)
+        self._hand_over()
+        return found
 
     def _hand_over(self) -> None:
         """Wake one that waits, so that the queue never stands without a leader."""
@@ -237,9 +251,11 @@ class Writer:
         now_ms = self._clock.now_ms()
         carried = [member.call for member in batch.members]
         calls = [*carried, *batch.waiting, *batch.left]
+        wanted = self.state.durability
         try:
             self.has_appended = self.has_appended or bool(batch.proposals)
-            reply = self.stream.append(anchor, self.continuity.voided, now_ms, batch.proposals)
+            voided = self.continuity.voided
+            reply = self.stream.append(anchor, voided, now_ms, batch.proposals, wanted)
         except (UnknownOutcome, Unavailable) as error:
             if isinstance(error, UnknownOutcome):
                 for call in carried:
@@ -262,7 +278,9 @@ class Writer:
             raise
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
-        self._answer(settled.answers)
+        # What was waited for is no answer to a promise that this very batch has changed.
+        told = reply.acknowledged if wanted == self.state.durability else None
+        self._answer(settled.answers, told)
 
     def _reconnect(self, error: LedgerError) -> None:
         """Wait, until some caller's deadline, for the server to be back; then read what it has.
@@ -314,9 +332,18 @@ class Writer:
         if self._on_advance is not None:
             self._on_advance(self.continuity.anchor, self.state)
 
-    def _answer(self, answers: Iterable[tuple[Call, Outcome | Recall]]) -> None:
+    def _answer(self, answers: Answers, told: Acknowledged | None = None) -> None:
+        durability = self.state.durability
+        if durability.replicas and promises(answers):
+            why = self._shortfall(durability, told)
+            answers = answers if why is None else withheld(answers, why)
         for call, outcome in answers:
             call.settle(self._recall(outcome) if isinstance(outcome, Recall) else outcome)
+
+    def _shortfall(self, wanted: Durability, told: Acknowledged | None = None) -> str | None:
+        if not wanted.replicas:
+            return None
+        return self._assurance.shortfall(self.stream, wanted, self.continuity.anchor, told)
 
     def _recall(self, recall: Recall) -> Done:
         """The records of a commit that was made before, read from the stream."""

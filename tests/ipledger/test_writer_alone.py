@@ -19,6 +19,7 @@ from engine.errors import (
     Unavailable,
     UnknownOutcome,
 )
+from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, Head, Proposal
 from ipledger.writer import Writer
 from ipledger.writing import Call, Done
@@ -67,10 +68,11 @@ class LosesReplies:
         return self._ledger.stream.head()
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """See `engine.stream.Stream.append`."""
-        reply = self._ledger.stream.append(after, voided, now_ms, proposals)
+        reply = self._ledger.stream.append(after, voided, now_ms, proposals, wanted)
         if self.loses:
             self.loses = False
             raise UnknownOutcome("the reply was lost")

@@ -15,7 +15,8 @@ from typing import Final
 from engine.entry import Anchor, RawEntry
 from engine.errors import Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream
-from engine.stream import AppendReply, Head, NewEntry, Proposal, StoredEntry, Untimely
+from engine.model import LOCAL, Durability
+from engine.stream import Acknowledged, AppendReply, Head, NewEntry, Proposal, StoredEntry, Untimely
 from engine.wire import decode_entry
 from tests.simulation.schedule import Schedule
 
@@ -64,7 +65,7 @@ class World:
         self.happened[fault] += 1
         return True
 
-    def later(self, append: tuple[Anchor, int, int, Sequence[Proposal]]) -> None:
+    def later(self, append: tuple[Anchor, int, int, Sequence[Proposal], Durability]) -> None:
         """A request arrives when nobody waits for its answer any more."""
         self._ghosts += 1
         self.early |= {_key(proposal) for proposal in append[3] if proposal.not_before_ms}
@@ -89,10 +90,11 @@ class Link:
         self._world = world
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """As the server's, if the request arrives, and its answer does."""
-        world, request = self._world, (after, voided, now_ms, tuple(proposals))
+        world, request = self._world, (after, voided, now_ms, tuple(proposals), wanted)
         self._travel()
         if world.happens("refused"):
             message = "connection refused"
@@ -135,6 +137,11 @@ class Link:
         if self._world.happens("dropped while reading"):
             message = "connection dropped"
             raise Unavailable(message)
+
+    def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
+        """See `Stream.acknowledge`."""
+        self._asks()
+        return self._world.server.acknowledge(through, wanted)
 
     def head(self) -> Head:
         """See `Stream.head`."""
