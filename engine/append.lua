@@ -131,6 +131,10 @@ for number = 1, tonumber(ARGV[7]) do
 end
 
 -- 5. Write. From here on nothing can fail but memory, and that fails on the first entry.
+-- A replica, which may lag, refuses to write by itself. What is decided on this answer without
+-- writing must not be decided there either: so something is always written, if only what changes
+-- nothing. It is not written before an entry, which would then not be held to maxmemory any more.
+if #accepted == 0 then redis.call('HDEL', KEYS[2], 'source') end
 position = last
 local prefix = digits(ms) .. '-'
 for _, i in ipairs(accepted) do

@@ -206,7 +206,7 @@ class Writer:
 
         What was carried may stand already: it is found in the stream, and answered from it.
         """
-        queued = set(map(id, self._queue))
+        queued = set(map(id, list(self._queue)))
         again = [c for c in calls if c.outcome is None and id(c) not in queued]
         self._queue.extendleft(reversed(again))
         try:
@@ -214,9 +214,7 @@ class Writer:
         except LedgerError as failed:
             if isinstance(failed, IntegrityError):
                 self._broken = failed
-            waiting = list(self._queue)
-            self._queue.clear()
-            self._fail(waiting, failed)
+            self._fail(self._drained(), failed)
 
     def _start_anew(self, error: ViewDamaged) -> None:
         """Fold the whole stream: a part of the state could not be read from the local view."""
@@ -291,7 +289,7 @@ class Writer:
         began_s = self._clock.monotonic_s()
         pause_s = _PAUSE_FIRST_S
         while True:
-            deadline_s = min((call.deadline_s for call in self._queue), default=0.0)
+            deadline_s = min((call.deadline_s for call in list(self._queue)), default=0.0)
             if self._clock.monotonic_s() + pause_s >= deadline_s:
                 self._expire(error)
                 if not self._queue:
@@ -313,11 +311,17 @@ class Writer:
     def _expire(self, error: LedgerError) -> None:
         """Answer the calls that cannot wait for another attempt with why it failed."""
         limit_s = self._clock.monotonic_s() + _PAUSE_MAX_S
-        kept = [call for call in self._queue if call.deadline_s > limit_s]
-        late = [call for call in self._queue if call.deadline_s <= limit_s]
-        self._queue.clear()
-        self._queue.extend(kept)
-        self._fail(late, error)
+        calls = self._drained()
+        self._queue.extendleft(call for call in reversed(calls) if call.deadline_s > limit_s)
+        self._fail([call for call in calls if call.deadline_s <= limit_s], error)
+
+    def _drained(self) -> list[Call]:
+        """Take what is queued. Others may add to it at any moment: that stays, behind it.
+
+        So the queue is never looked through as it is, but copied or taken in steps that no other
+        thread can interrupt.
+        """
+        return [self._queue.popleft() for _ in range(len(self._queue))]
 
     @seldom_collecting()
     def _catch_up(self) -> None:

@@ -55,42 +55,74 @@ def system_program() -> Path | None:
     return Path(found) if found else None
 
 
+class OwnServer:
+    """A server on a private socket that may be killed and started again; its data stays."""
+
+    def __init__(self, program: Path, **settings: str) -> None:
+        """Start it; `settings` are by name, with ``_`` for ``-``: ``maxmemory="4mb"``."""
+        # Not below pytest's own directory: a socket's path may have no more than about 100 bytes.
+        self.base = Path(tempfile.mkdtemp(prefix="ipl-"))
+        self.socket = self.base / "s"
+        own = {name.replace("_", "-"): value for name, value in settings.items()}
+        wanted = {"dir": str(self.base), "unixsocket": str(self.socket), **_SETTINGS, **own}
+        self.port = int(wanted["port"])
+        self._command = [str(program)]
+        self._command += [part for name, value in wanted.items() for part in (f"--{name}", value)]
+        self.process = self._start()
+        self._await_answer()
+
+    @property
+    def url(self) -> str:
+        """Its ``unix://`` URL."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start it again, on the data that it left."""
+        assert self.process.poll() is not None, "it runs"
+        self.process = self._start()
+        self._await_answer()
+
+    def kill(self) -> int:
+        """End it at once, also when it is stopped; return how it ended."""
+        self.process.kill()
+        return self.process.wait()
+
+    def remove(self) -> None:
+        """End it; its data goes with it."""
+        # Its data is not needed again; and KILL, unlike TERM, also ends a process that is stopped.
+        self.kill()
+        shutil.rmtree(self.base)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self.base / "log").open("ab") as log:
+            return subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + START_S_MAX
+        with make_client(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                except (redis.ConnectionError, OSError):
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        said = (self.base / "log").read_text(errors="replace")
+                        self.remove()
+                        raise AssertionError(f"the server did not start:\n{said}") from None
+                    time.sleep(0.005)
+                else:
+                    return
+
+
 @contextmanager
 def serving(program: Path, **settings: str) -> Iterator[Served]:
     """Run a server on a private socket until the block ends; its data goes with it.
 
     Args:
         program: A `redis-server` or `valkey-server`.
-        settings: Settings by name, with ``_`` for ``-``: ``maxmemory="4mb"``.
+        settings: Settings as of `OwnServer`.
     """
-    # Not below pytest's own directory: a socket's path may have no more than about 100 bytes.
-    base = Path(tempfile.mkdtemp(prefix="ipl-"))
-    socket = base / "s"
-    own = {name.replace("_", "-"): value for name, value in settings.items()}
-    wanted = {"dir": str(base), "unixsocket": str(socket), **_SETTINGS, **own}
-    arguments = [part for name, value in wanted.items() for part in (f"--{name}", value)]
-    with (base / "log").open("wb") as log:
-        process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
+    server = OwnServer(program, **settings)
     try:
-        _await_answer(process, base)
-        yield Served(f"unix://{socket}", process.pid)
+        yield Served(server.url, server.process.pid)
     finally:
-        # Its data is not needed again; and KILL, unlike TERM, also ends a process that is stopped.
-        process.kill()
-        process.wait()
-        shutil.rmtree(base)
-
-
-def _await_answer(process: subprocess.Popen[bytes], base: Path) -> None:
-    deadline = time.monotonic() + START_S_MAX
-    with make_client(f"unix://{base}/s") as client:
-        while True:
-            try:
-                client.ping()
-            except (redis.ConnectionError, OSError):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    said = (base / "log").read_text(errors="replace")
-                    raise AssertionError(f"the server did not start:\n{said}") from None
-                time.sleep(0.005)
-            else:
-                return
+        server.remove()

@@ -123,6 +123,54 @@ def test_a_call_that_failed_while_it_waited_is_not_answered_again(ledger: TestLe
     assert told == [call]
 
 
+class Meeting(Call):
+    """A call that another thread follows with one of its own just when it is looked at."""
+
+    __slots__ = ("_ends_s", "_follow")
+
+    def __init__(self, call: Call, follow: Callable[[], Call]) -> None:
+        self._follow: Callable[[], Call] | None = None
+        super().__init__(
+            call.command, call.claim, call.key, arrived_s=call.arrived_s,
+            deadline_s=call.deadline_s, on_done=call.on_done,
+        )  # fmt: skip
+        self._follow = follow
+
+    @property
+    def deadline_s(self) -> float:
+        """Until when it waits."""
+        if self._follow is not None:
+            self._follow()
+        return self._ends_s
+
+    @deadline_s.setter
+    def deadline_s(self, ends_s: float) -> None:
+        self._ends_s = ends_s
+
+
+@pytest.mark.parametrize("timeout_s", [0.3, 5.0])
+def test_who_calls_while_the_server_is_away_is_not_forgotten(
+    ledger: TestLedger, timeout_s: float
+) -> None:
+    """Calls come from other threads while those that wait are looked through; all are answered."""
+    clock = Clock(ledger.clock.now_ms)
+    stream: Any = LosesReplies(ledger)
+    writer = Writer(stream, ledger.continuity, ledger.state, clock=clock)
+    more: list[Call] = []
+
+    def follow() -> Call:
+        number = len(more) + 2
+        if number < 40:
+            more.append(_call(writer, make_allocate(owner=f"o{number}"), number))
+        return call
+
+    call = writer.make_call(make_allocate(), Claim(), b"9" * 16, timeout_s, lambda _call: None)
+    writer.submit(Meeting(call, follow))
+    writer.drive()
+    assert len(more) > 2
+    assert all(isinstance(one.outcome, Done) for one in more)
+
+
 def test_a_commit_that_is_gone_is_not_told_again(ledger: TestLedger) -> None:
     """A command is repeated whose commit the server has lost since: that is what is said."""
     writer = Writer(

@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from engine.commands import Claim
-from engine.decide import decide
 from engine.draft import Nothing
 from engine.entry import Anchor, RawEntry, Record
 from engine.errors import IntegrityError, Refusal, Unavailable
-from engine.placement import Placement
 from engine.reading import Continuity, read_commits
 from engine.wire import decode_entry
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
 from projections.state import LedgerState
 from replay.audit import Options, audit
+from tests.answers import decisions
 from tests.simulation.clients import Attempt
 from tests.simulation.cluster import Cluster
 
@@ -193,13 +191,9 @@ def _explained(attempt: Attempt, state: LedgerState, position: int) -> bool:
     if not began.position <= position <= ended.position:
         return False
     times = {began.server_ms, ended.server_ms, (began.server_ms + ended.server_ms) // 2}
-    for now_ms in sorted({*times, state.ms}):
-        decision = decide(state, attempt.command, Claim(), Placement(), now_ms)
+    for decision in decisions(state, attempt.command, attempt.key, sorted({*times, state.ms})):
         if isinstance(attempt.outcome, Refusal):
-            if isinstance(decision, Refusal) and decision.kind == attempt.outcome.kind:
-                return True
-            remembered = state.commands.get(attempt.key, 0)
-            if remembered is not None and attempt.outcome.kind == "conflict":
+            if decision == attempt.outcome:
                 return True
         elif isinstance(decision, Nothing):
             assert isinstance(attempt.outcome, Held), "there are no others"
