@@ -10,6 +10,7 @@ from benchmarks import (
     blocks,
     cold,
     coming,
+    durability,
     history,
     life,
     mirror,
@@ -22,6 +23,6 @@ from benchmarks.harness import main
 if __name__ == "__main__":
     benches = (
         append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
-        policies, coming,
+        policies, coming, durability,
     )  # fmt: skip
     main(__doc__, [bench.measure for bench in benches])

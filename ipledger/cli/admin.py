@@ -34,9 +34,11 @@ class _Durability(TypedDict):
 
 def _durability_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What a space promises of its answers."""
+    # To this library, an option with a default of None is not missing.
+    said: dict[str, Any] = {"required": True} if required else {"default": "local"}
     told = [
         click.option("--durability", type=click.Choice(["local", "replicated"]),
-                     required=required, default=None if required else "local",
+                     **said,
                      help="What an answer waits for: the server, or its replicas, too."),
         click.option("--replicas", type=click.IntRange(min=1), metavar="N",
                      help="With replicated: how many must have it [1]."),

@@ -16,7 +16,7 @@ from tests.servers import bundled_program, system_program
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAMES: Final = (
     "append", "allocate", "replay", "life", "blocks", "startup", "cold", "history", "audit",
-    "mirror", "attribute", "policies", "coming",
+    "mirror", "attribute", "policies", "coming", "durability",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ stands all the same, and is answered when it is repeated and the replica has it.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from engine.errors import HistoryDiverged, Unavailable, UnknownOutcome
 from engine.model import LOCAL, Durability
 from engine.redis_stream import RedisStream
 from ipledger import operations
+from ipledger.cli import run
 from ipledger.ledger import Ledger
 from ipledger.servers import make_client, reach
 from tests.faults.workers import CONTEXT
@@ -126,6 +128,25 @@ def test_with_its_replica_stopped_the_answer_is_unknown_in_time(
         assert owners(again) == {"a", "b"}
 
 
+def test_on_the_command_line_it_is_exit_code_9(
+    pair: Pair, ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command id to repeat; repeated, it is the same lease."""
+    ledger.allocate("p", owner="a")
+    options = ["--url", pair.url, "--space", SPACE, "--data-dir", str(tmp_path / "cli")]
+    command = [*options, "-o", "json", "allocate", "--pool", "p", "--owner", "b"]
+    with pair.stopped():
+        assert run(command) == 9
+        error = json.loads(capsys.readouterr().err)["error"]
+    assert error["kind"] == "unknown"
+    command_id = error["hint"].split("--command-id ")[1].split(":")[0]
+    pair.await_level(SPACE)
+    assert run([*command, "--command-id", command_id]) == 0
+    (lease,) = json.loads(capsys.readouterr().out)["leases"]
+    ledger.refresh()
+    assert ledger.allocate("p", owner="b").held == (lease["lease"],)
+
+
 def test_a_connection_that_has_only_read_waits_all_the_same(pair: Pair, ledger: Ledger) -> None:
     """Some servers answer it at once, with all the replicas that there are: that says nothing."""
     with pair.stopped():
@@ -138,7 +159,7 @@ def test_a_connection_that_has_only_read_waits_all_the_same(pair: Pair, ledger: 
     with make_client(pair.url) as client:
         stream = RedisStream(client, SPACE)
         assert stream.acknowledge(ledger.writer.continuity.anchor, WANTED).replicas == 1
-        assert client.execute_command("KEYS", "*") == [stream.key.encode()], "nothing stays of it"  # type: ignore[no-untyped-call]
+        assert client.execute_command("KEYS", "*") == [stream.key.encode()], "nothing stays of it"
 
 
 def test_without_its_replica_nothing_is_promised(pair: Pair, ledger: Ledger) -> None:
@@ -208,6 +229,24 @@ def test_a_replicated_space_bears_what_costs_no_data(
         ):
             astray.run(operations.allocate("p", "d", timeout_s=1.0))
         assert owners(ledger) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("wanted", [WANTED, ON_DISK], ids=["in memory", "on disk"])
+def test_a_primary_that_is_shut_down_has_what_it_answered(
+    wanted: Durability, pair_with_waitaof: Pair, tmp_path: Path
+) -> None:
+    """It is started again, its replica follows again, and work goes on."""
+    pair = pair_with_waitaof
+    with connect(pair, tmp_path) as ledger:
+        ledger.create_space(promises=wanted)
+        ledger.apply(POOL)
+        for n in range(10):
+            ledger.allocate("p", owner=f"o-{n}")
+        pair.shut_down_primary()
+        pair.primary.start()
+        pair.follow()
+        ledger.allocate("p", owner="after")
+        assert owners(ledger) == {*(f"o-{n}" for n in range(10)), "after"}
 
 
 def allocate_and_say(url: str, home: str, command_id: str, results: Any) -> None:
