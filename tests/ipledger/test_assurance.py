@@ -6,7 +6,7 @@ The stream is in memory, where a number says how many replicas have everything.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pytest
@@ -16,7 +16,7 @@ from engine.entry import Anchor
 from engine.errors import HistoryDiverged, InvalidInput, Refused, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream
 from engine.model import LOCAL, Durability
-from engine.stream import Acknowledged
+from engine.stream import Acknowledged, AppendReply, Proposal
 from ipledger import operations
 from ipledger.durability import ACK_TIMEOUT_S_MAX, read_durability
 from ipledger.ledger import Ledger
@@ -31,13 +31,25 @@ class Replicated(MemoryStream):
 
     waited = 0
     is_away = False
+    on_disk: int | None = None  # on how many replicas' disks everything is; None: on all
+
+    def append(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
+        """See `engine.stream.Stream.append`."""
+        reply = super().append(after, voided, now_ms, proposals, wanted)
+        if wanted.fsync and reply.acknowledged is not None and self.on_disk is not None:
+            return reply._replace(acknowledged=Acknowledged(self.on_disk))
+        return reply
 
     def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
         """See `engine.stream.Stream.acknowledge`."""
         self.waited += 1
         if self.is_away:
             raise Unavailable("the server is away")
-        return super().acknowledge(through, wanted)
+        told = super().acknowledge(through, wanted)
+        return told if self.on_disk is None or not wanted.fsync else Acknowledged(self.on_disk)
 
 
 @pytest.fixture
@@ -149,6 +161,29 @@ def test_a_promise_of_more_is_not_kept_by_what_was_waited_for_before(
     stream.replicas = 2
     assert not ledger.set_durability("replicated", replicas=2), "it is so already"
     assert ledger.allocate("p", owner="a").held
+
+
+def test_what_is_known_of_one_promise_is_nothing_of_another(
+    stream: Replicated, ledger: Ledger
+) -> None:
+    """One replica has everything up to here; whether two have it must be asked."""
+    ledger.allocate("p", owner="a")
+    assert ledger.writer.shortfall() is None
+    assert ledger.writer.shortfall(Durability(2, False, 50)) is not None
+    assert ledger.writer.shortfall() is None
+    stream.on_disk = 0
+    assert ledger.writer.shortfall(Durability(1, True, 50)) is not None
+
+
+def test_what_was_waited_for_is_held_to_the_promise_of_then(
+    stream: Replicated, ledger: Ledger
+) -> None:
+    """What was waited for in memory is not on disk, which somebody else has promised meanwhile."""
+    with Ledger(stream, timeout_s=5.0) as other:
+        other.set_durability("replicated", fsync=True)
+    stream.on_disk = 0
+    with pytest.raises(UnknownOutcome, match="on disk"):
+        ledger.allocate("p", owner="a")
 
 
 def test_local_again_waits_for_nobody(stream: Replicated, ledger: Ledger) -> None:
