@@ -2,7 +2,7 @@
 
 An answer that says that something is so (a commit, one made before, "it is so already") waits
 until enough replicas have everything that the state was read from. A refusal promises nothing and
-waits for nothing (ADR 0028).
+waits for nothing (ADR 0031).
 """
 
 from __future__ import annotations

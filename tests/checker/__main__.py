@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from tests.checker.faults import FAULTS, bundled_or_system
+from tests.checker.faults import FAULTS, server_program
 from tests.checker.running import run
 
 
@@ -17,12 +17,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0, help="begin no run after that [0]")
     parser.add_argument("--seed", type=int, default=0, help="of the first run [0]")
     parser.add_argument("--strikes", type=int, help="how often the fault strikes in a run")
+    parser.add_argument("--bundled", action="store_true", help="on the bundled server")
     asked = parser.parse_args()
+    program = server_program(bundled=asked.bundled)
     until_s, seed = time.monotonic() + asked.seconds, asked.seed
     while True:
         for fault in asked.fault or FAULTS:
             try:
-                ran = run(bundled_or_system(), fault, seed=seed, strikes=asked.strikes)
+                ran = run(program, fault, seed=seed, strikes=asked.strikes)
             except AssertionError as error:
                 again = f"python -m tests.checker --fault {fault} --seed {seed}"
                 write(f"{fault}, seed {seed}: broken\n{error}\n\nonce more:\n  {again}")

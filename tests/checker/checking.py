@@ -41,16 +41,22 @@ class Broken(AssertionError):
 class Log(NamedTuple):
     """What a server had. Between these moments it was the one that answered.
 
-    No answer that came before `since_ns` is from it, and none to a call after `until_ns`.
+    No answer that came before `since_ns` is from it, and none to a call after `until_ns`. One that
+    is `torn` had more at its end than anybody can read: what may rest on that is not judged.
     """
 
     entries: Sequence[RawEntry]
     since_ns: int = 0
     until_ns: int = FOREVER_NS
+    torn: bool = False
 
 
 class Verdict(NamedTuple):
-    """How much was held to the log, in numbers; `lost` are entries that a fault took away."""
+    """How much was held to the log, in numbers.
+
+    `lost` are entries that a fault took away, `unjudged` are answers that rest on such as nobody
+    can read any more.
+    """
 
     calls: int
     acknowledged: int
@@ -61,6 +67,7 @@ class Verdict(NamedTuple):
     integrity: int
     entries: int
     lost: int
+    unjudged: int = 0
 
     def __str__(self) -> str:
         return ", ".join(f"{number:,} {name}" for name, number in self._asdict().items())
@@ -105,6 +112,7 @@ def check(calls: Sequence[Call], logs: Sequence[Log], seen: Iterable[Seen] = ())
     watched = list(seen)
     problems: list[str] = []
     acknowledged: set[int] = set()
+    unjudged: set[int] = set()
     wrong: dict[int, str] = {}
     right: set[int] = set()
     kept, before = 0, None
@@ -118,13 +126,14 @@ def check(calls: Sequence[Call], logs: Sequence[Log], seen: Iterable[Seen] = ())
         before = judge
         problems += judge.problems
         acknowledged |= judge.acknowledged.keys()
+        unjudged |= judge.unjudged
         wrong |= judge.wrong
-        right |= judge.judged - judge.wrong.keys()
+        right |= judge.judged - judge.wrong.keys() - judge.unjudged
     # A call during which one server followed another may have been answered by either.
-    problems += [why for at, why in wrong.items() if at not in right]
+    problems += [why for at, why in wrong.items() if at not in right | unjudged]
     if problems:
         raise Broken(problems)
-    return _counted(calls, len(acknowledged), logs)
+    return _counted(calls, len(acknowledged), len(unjudged - right), logs)
 
 
 def _asked(call: Call) -> _Asked:
@@ -172,6 +181,7 @@ class _Judge:
         self.problems: list[str] = []
         self.wrong: dict[int, str] = {}
         self.acknowledged: dict[int, int] = {}  # by call, where its commit ends
+        self.unjudged: set[int] = set()
         self.told: dict[str, int] = {}  # how far each process was told that the stream had come
         self.log = log
         self._asked = asked
@@ -296,8 +306,12 @@ class _Judge:
                 elif not _is_true(state, self._asked[at]):
                     still.append(at)
             open_ = still
+        last = commits[-1].last if commits else 0
         for at in (*open_, *coming):
-            self._blame_untrue(at, spans[at])
+            if self.log.torn and spans[at][1] > last:
+                self.unjudged.add(at)
+            else:
+                self._blame_untrue(at, spans[at])
 
     def _span(self, at: int, ends: Ends) -> tuple[int, int]:
         call = self._asked[at].call
@@ -362,7 +376,9 @@ def _fits(command: Command, record: Record) -> bool:
     return not isinstance(command, Renew)  # beside an end an address may be set aside
 
 
-def _counted(calls: Sequence[Call], acknowledged: int, logs: Sequence[Log]) -> Verdict:
+def _counted(
+    calls: Sequence[Call], acknowledged: int, unjudged: int, logs: Sequence[Log]
+) -> Verdict:
     outcomes = [call.outcome for call in calls]
     kinds = [one.kind if isinstance(one, Failed) else "" for one in outcomes]
     lost = sum(len(before.entries) - _kept(before, after) for before, after in pairwise(logs))
@@ -376,4 +392,5 @@ def _counted(calls: Sequence[Call], acknowledged: int, logs: Sequence[Log]) -> V
         kinds.count("integrity"),
         len(logs[-1].entries),
         lost,
+        unjudged,
     )

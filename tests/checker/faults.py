@@ -36,6 +36,13 @@ def kill(ground: Ground, strikes: int) -> None:
         ground.truth.start()
 
 
+def kill_writers(ground: Ground, strikes: int) -> None:
+    """A process that writes is killed, and another one goes on with what it had on its disk."""
+    for number in range(strikes):
+        ground.await_growth(GROWTH)
+        ground.struck["writers killed"] += ground.kill_one(f"heir-{number}") == -signal.SIGKILL
+
+
 def stop(ground: Ground, strikes: int) -> None:
     """The server stands still for longer than clients wait for an answer, and goes on."""
     for _ in range(strikes):
@@ -116,7 +123,7 @@ def promote_behind(ground: Ground, _strikes: int) -> None:
     ground.await_growth(GROWTH)
     before, end = ground.truth, ground.position()
     before.kill()
-    ground.turn_to(replica, lambda: _started(ground, before))
+    ground.turn_to(replica, lambda: _started(ground, before), gone_ns=time.monotonic_ns())
     _go_on(ground, end)
 
 
@@ -137,9 +144,22 @@ def truncate(ground: Ground, _strikes: int) -> None:
         whole.replace(files)
         return _started(ground, server)
 
-    ground.turn_to(server, old)
+    ground.turn_to(server, old, gone_ns=time.monotonic_ns())
     server.start()
     _go_on(ground, end)
+
+
+def kill_everysec(ground: Ground, _strikes: int) -> None:
+    """The server is killed; it may have answered what it had not written to its file yet."""
+    ground.await_growth(2 * GROWTH)
+    server, end = ground.truth, ground.position()
+    ground.lead_nowhere()
+    ground.struck["killed"] += server.kill() == -signal.SIGKILL
+    gone_ns = time.monotonic_ns()
+    server.start()
+    entries = ground.entries(server)
+    ground.turn_to(server, lambda: entries, gone_ns=gone_ns, torn=True)
+    _write_beyond(ground, end)
 
 
 def kill_in_memory(ground: Ground, _strikes: int) -> None:
@@ -149,7 +169,7 @@ def kill_in_memory(ground: Ground, _strikes: int) -> None:
     _hold_writes(ground)
     entries = ground.entries(server)
     server.kill()
-    ground.turn_to(server, lambda: entries)
+    ground.turn_to(server, lambda: entries, gone_ns=time.monotonic_ns())
     server.start()
     _go_on(ground, len(entries))
 
@@ -224,8 +244,13 @@ def _started(ground: Ground, server: OwnServer) -> Any:
 
 
 def _go_on(ground: Ground, end: int) -> None:
-    """Somebody who has seen nothing of what was lost writes on, beyond it."""
+    """What is lost was seen by some; somebody who has not writes on, beyond it."""
     ground.struck["entries lost"] += 1
+    _write_beyond(ground, end)
+
+
+def _write_beyond(ground: Ground, end: int) -> None:
+    """Somebody who has seen nothing so far writes on; wait until that is more than there was."""
     ground.set_up("newcomer's setup")
     ground.begin_one("newcomer")
     ground.await_(lambda: ground.position() > end + GROWTH, "entries beyond those that were lost")
@@ -242,8 +267,9 @@ class Struck(NamedTuple):
 FAULTS: Final[dict[str, Struck]] = {
     "none": Struck(no_fault, 3),
     "kill": Struck(kill, 4),
-    "kill-everysec": Struck(kill, 3, {"appendfsync": "everysec"}),
+    "kill-everysec": Struck(kill_everysec, 1, {"appendfsync": "everysec"}),
     "kill-in-memory": Struck(kill_in_memory, 1, {"appendonly": "no"}),
+    "kill-writers": Struck(kill_writers, 4),
     "stop": Struck(stop, 2),
     "restart": Struck(restart, 3),
     "promote": Struck(promote, 2),
@@ -256,6 +282,7 @@ FAULTS: Final[dict[str, Struck]] = {
 }
 
 
-def bundled_or_system() -> Path:
-    """The distribution's Redis if it is there, else the bundled server."""
-    return system_program() or bundled_program()
+def server_program(*, bundled: bool = False) -> Path:
+    """The distribution's Redis if it is there, else, or if asked for, the bundled server."""
+    found = None if bundled else system_program()
+    return found or bundled_program()

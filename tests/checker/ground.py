@@ -70,7 +70,9 @@ class Ground:
         self._stop = CONTEXT.Event()
         self._watched = Event()
         self._processes: list[Any] = []
+        self.died: list[str] = []  # or did not come to an end
         self._old: Callable[[], list[RawEntry]] | None = None
+        self._torn = False
         self._turn_ns: tuple[int, int] = (FOREVER_NS, FOREVER_NS)
         self._address = self.directory / "at"
         self.url = f"unix://{self._address}?socket_timeout={SOCKET_TIMEOUT_S}"
@@ -111,13 +113,25 @@ class Ground:
         aside.symlink_to(server.socket)
         aside.replace(self._address)
 
-    def turn_to(self, server: OwnServer, old: Callable[[], list[RawEntry]]) -> None:
+    def lead_nowhere(self) -> None:
+        """Let nobody reach a server by the address."""
+        self._address.unlink()
+
+    def turn_to(
+        self,
+        server: OwnServer,
+        old: Callable[[], list[RawEntry]],
+        *,
+        gone_ns: int,
+        torn: bool = False,
+    ) -> None:
         """From now on another history is the truth; `old` reads the one before when all is over.
 
-        The server that had it is gone, and nobody was led to the other one yet.
+        The server that had it was gone at `gone_ns`, and nobody was led to the other one yet. With
+        `torn`, what can be read of the old one is not all that it had.
         """
-        until_ns = time.monotonic_ns()
-        self._turn_ns = (until_ns, time.monotonic_ns())
+        self._torn = torn
+        self._turn_ns = (gone_ns, time.monotonic_ns())
         self._old = old
         self.truth = server
         self.lead_to(server)
@@ -176,18 +190,32 @@ class Ground:
         self._closing.callback(_end, process)
         self.await_(lambda: [*self.directory.glob(f"{name}-*.calls")], f"{name} works")
 
+    def kill_one(self, name: str) -> int:
+        """Kill the process that was begun first, begin another in its place; return how it ended.
+
+        The new one has the old one's memory and views, and asks for other things.
+        """
+        process = self._processes.pop(0)
+        home = self.directory / process.name
+        process.kill()
+        process.join()
+        home.rename(self.directory / name)
+        self.begin_one(name, **self._work)
+        return int(process.exitcode)
+
     def end(self) -> list[Log]:
         """Stop everybody; return what the servers have, the truth last."""
         self._stop.set()
         for process in self._processes:
             process.join(DEADLINE_S)
+        self.died = [process.name for process in self._processes if process.exitcode != 0]
         self._watched.set()
         self._watcher.join()
         until_ns, since_ns = self._turn_ns
         if self._old is None:
             return [Log(self.entries(self.truth))]
         after = Log(self.entries(self.truth), since_ns)
-        return [Log(self._old(), 0, until_ns), after]
+        return [Log(self._old(), 0, until_ns, self._torn), after]
 
     def set_up(self, name: str) -> None:
         """Define the pools, if they are not there, as a process of this name."""

@@ -124,7 +124,9 @@ def load(directory: Path) -> list[Call]:
 
 def _load(path: Path) -> Iterator[Call]:
     call: Call | None = None
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # whoever wrote it was killed
         what, *told = json.loads(line)
         if what == "call":
             process, method, args, options, seen, began_ns, began_ms = told

@@ -49,6 +49,7 @@ def run(
         _audit(logs[-1])
         if stuck is not None:
             raise stuck
+        assert not ground.died, f"{ground.died} did not end as they should"
         return Ran(dict(ground.struck), verdict)
 
 

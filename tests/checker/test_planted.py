@@ -260,3 +260,17 @@ def test_who_saw_what_was_lost_must_stop(history: History) -> None:
         _after_a_loss(history, Failed("unavailable", ""))
     with pytest.raises(Broken, match="and went on"):
         _after_a_loss(history, told, Answered("None"))
+
+
+def test_what_rests_on_what_nobody_can_read_is_not_judged(history: History) -> None:
+    """Of a log whose end is gone, it is not; what was answered before that end is held to it."""
+    lost_ns = max(call.returned_ns for call in history.calls) + 1
+    left = history.entries[:-1]
+    logs = [Log(left, 0, lost_ns, torn=True), Log(left, lost_ns + 1)]
+    verdict = check(history.calls, logs)
+    assert (verdict.acknowledged, verdict.unjudged) == (4, 2)
+    history.change("refused", outcome=Refusal("not_found", "no pool p", "", "p"))
+    asked = history.calls[history.at("released")].began_ns
+    history.seen.append(Seen(asked - 2, asked - 1, 4))  # it was refused before that was lost
+    with pytest.raises(Broken, match="was true of no state"):
+        check(history.calls, logs, history.seen)

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from tests.checker.checking import Broken
-from tests.checker.faults import bundled_or_system
+from tests.checker.faults import server_program
 from tests.checker.running import Ran, run
+
+# Where nobody should notice anything, a machine that is busy must not make a caller give up.
+PATIENT_S: Final = (30.0,)
 
 
 @pytest.fixture(scope="module")
 def program() -> Path:
     """The server that is there."""
-    return bundled_or_system()
+    return server_program()
 
 
-def _run(program: Path, fault: str) -> Ran:
+def _run(program: Path, fault: str, **work: Any) -> Ran:
     """Run it, print what was held to what, and see that nobody met only errors."""
-    ran = run(program, fault)
+    ran = run(program, fault, **work)
     sys.stdout.write(f"{fault}: {ran}\n")
     verdict = ran.verdict
     assert verdict.acknowledged > 100, "there was no work"
@@ -41,7 +45,7 @@ def _nothing_was_lost(ran: Ran) -> None:
 
 def test_without_a_fault_every_answer_is_true(program: Path) -> None:
     """Processes that meet on small pools are told what the log says, refusals included."""
-    ran = _run(program, "none")
+    ran = _run(program, "none", waits_s=PATIENT_S)
     verdict = ran.verdict
     assert (verdict.unknown, verdict.unavailable) == (0, 0)
     _nothing_was_lost(ran)
@@ -54,11 +58,14 @@ def test_a_server_that_is_killed_loses_nothing(program: Path) -> None:
     _nothing_was_lost(ran)
 
 
-def test_every_second_is_enough_for_a_process_that_is_killed(program: Path) -> None:
-    """`appendfsync everysec`, kill -9: the operating system has what the server had written."""
+def test_once_a_second_is_not_enough_for_a_process_that_is_killed(program: Path) -> None:
+    """`appendfsync everysec`, kill -9: acknowledged entries may be lost, and then it is noticed.
+
+    While the system is busy with its file, the server answers what it has not written yet, for up
+    to two seconds. So nothing is promised but that all who saw what is gone stop as `integrity`.
+    """
     ran = _run(program, "kill-everysec")
-    assert ran.struck == {"killed": 3}
-    _nothing_was_lost(ran)
+    assert ran.struck == {"killed": 1}
 
 
 def test_a_server_that_keeps_nothing_is_killed(program: Path) -> None:
@@ -70,6 +77,14 @@ def test_a_server_that_keeps_nothing_is_killed(program: Path) -> None:
     assert ran.struck == {"entries lost": 1}
     assert ran.verdict.lost > 100
     assert ran.verdict.integrity
+
+
+def test_a_writer_that_is_killed_leaves_no_half(program: Path) -> None:
+    """Kill -9 of a process that writes: what it was not told of stands once, or not at all."""
+    ran = _run(program, "kill-writers")
+    assert ran.struck == {"writers killed": 4}
+    assert ran.verdict.unknown
+    _nothing_was_lost(ran)
 
 
 def test_a_server_that_stands_still_leaves_callers_in_doubt(program: Path) -> None:
@@ -123,7 +138,7 @@ def test_without_memory_nothing_is_written(program: Path) -> None:
 
 def test_a_server_may_forget_its_scripts(program: Path) -> None:
     """SCRIPT FLUSH, again and again: they are sent again, and nobody notices."""
-    ran = _run(program, "flush-scripts")
+    ran = _run(program, "flush-scripts", waits_s=PATIENT_S)
     assert ran.struck["no such script"] >= 20
     verdict = ran.verdict
     assert (verdict.unknown, verdict.unavailable) == (0, 0)
@@ -157,6 +172,6 @@ def test_a_replica_in_place_of_the_primary(program: Path) -> None:
 def test_a_defect_is_found(program: Path, defect: str, fault: str, says: str) -> None:
     """What a process with a wrong script, or a hopeful writer, answers does not fit the log."""
     # Where nothing strikes, each caller is alone, so that no refusal is carried beside a write.
-    threads, strikes = (1, 4) if fault == "none" else (6, 20)
+    threads, strikes = (1, 6) if fault == "none" else (6, 20)
     with pytest.raises(Broken, match=says):
         run(program, fault, strikes=strikes, defect=defect, threads=threads, deadline_s=3.0)
