@@ -86,14 +86,13 @@ def left(url: str, home: Path) -> set[str]:
         return {lease.owner for lease in ledger.state.leases()}
 
 
-@pytest.mark.parametrize("server", FILES, indirect=True)
+@pytest.mark.parametrize("server", ["always", "no"], indirect=True)
 def test_a_killed_server_has_what_it_answered(server: OwnServer, tmp_path: Path) -> None:
-    """Kill -9 and a new start: what it had handed to the operating system is there."""
+    """kill -9 and a new start: what it had handed to the operating system is there.
+
+    Between the two, with `everysec`, that is less than it has answered.
+    """
     owners = fill(server.url, tmp_path)
-    with redis.Redis.from_url(server.url) as client:
-        # While a file is being synced, every second, what comes is kept back in the process.
-        while client.info("persistence")["aof_pending_bio_fsync"]:
-            time.sleep(0.005)
     assert server.kill() == -signal.SIGKILL
     server.start()
     assert left(server.url, tmp_path) == owners
