@@ -88,7 +88,7 @@ def left(url: str, home: Path) -> set[str]:
 
 @pytest.mark.parametrize("server", ["always", "no"], indirect=True)
 def test_a_killed_server_has_what_it_answered(server: OwnServer, tmp_path: Path) -> None:
-    """kill -9 and a new start: what it had handed to the operating system is there.
+    """Kill -9 and a new start: what it had handed to the operating system is there.
 
     Between the two, with `everysec`, that is less than it has answered.
     """
