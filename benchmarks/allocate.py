@@ -14,7 +14,7 @@ from benchmarks.harness import Bench, Figure, Options, Report, Timing, in_turns,
 from engine.entry import Anchor
 from engine.model import LOCAL, Durability
 from engine.redis_stream import RedisStream
-from engine.stream import AppendReply, Proposal
+from engine.stream import Fetch, Proposal
 from ipledger import operations
 from ipledger.aio import AsyncLedger
 from ipledger.ledger import Ledger
@@ -39,14 +39,14 @@ class CountingStream(RedisStream):
     calls = 0
     proposals = 0
 
-    def append(
+    def begin(
         self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
         wanted: Durability = LOCAL,
-    ) -> AppendReply:  # fmt: skip
-        """See `engine.stream.Stream.append`."""
+    ) -> Fetch:  # fmt: skip
+        """See `engine.stream.Stream.begin`."""
         self.calls += 1
         self.proposals += len(proposals)
-        return super().append(after, voided, now_ms, proposals, wanted)
+        return super().begin(after, voided, now_ms, proposals, wanted)
 
     def batch_mean(self) -> float:
         """Proposals for each round trip since the last time that somebody asked."""

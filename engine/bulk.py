@@ -56,6 +56,14 @@ _TYPES: Final = {GRANTED: _GRANTED_TYPES, RENEWED: _RENEWED_TYPES, ENDED: _ENDED
 _WIDTHS: Final = {32: 4, 128: 16}
 
 
+def granted_from(item: Record | Row) -> int | None:
+    """The pool that a record or a row grants from; None if it grants nothing."""
+    if isinstance(item, Record):
+        return item.event.pool_id if isinstance(item.event, LeaseGranted) else None
+    fields = item[2]
+    return fields[HEADER_MEMBERS] if fields[0] == GRANTED else None
+
+
 def _event_holds(fields: tuple[Any, ...]) -> bool:
     """Whether the members of a lease event, whose types are right, are in their bounds."""
     command, step, cause, effective_at_ms = fields[2:6]

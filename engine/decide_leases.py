@@ -18,6 +18,7 @@ from engine.facts import Facts, Lease, Pool
 from engine.granting import Granting, cannot_give_out, covers, too_early
 from engine.granting_blocks import able, grant_any, grant_specific, reserved, set_aside
 from engine.placement import Placement
+from engine.plain_grant import decide_plainly
 from engine.time_text import time_text
 
 _CLOCKS_DIFFER_MS: Final = 60_000
@@ -81,6 +82,14 @@ def decide_allocate(
     facts: Facts, command: Allocate, claim: Claim, placement: Placement, now_ms: int = 0
 ) -> Decision:
     """Bring the owner to `number` addresses from each group of pools, or change nothing."""
+    plain = decide_plainly(facts, command, claim, placement)
+    return decide_in_full(facts, command, claim, placement, now_ms) if plain is None else plain
+
+
+def decide_in_full(
+    facts: Facts, command: Allocate, claim: Claim, placement: Placement, now_ms: int
+) -> Decision:
+    """As `decide_allocate`, by all the rules that there are."""
     groups = resolve(facts, command)
     if isinstance(groups, Refusal):
         return groups
@@ -127,7 +136,6 @@ def in_the_future(
     if effective_at_ms < 0:
         message = f"{name} lies before 1970"
         return Refusal("invalid", message, "give a later time, or none for now", "effective_at")
-    ahead_ms = effective_at_ms - now_ms
     ahead_ms = effective_at_ms - now_ms
     # Clocks differ by little, and that shows in seconds; a wrong date shows as a date.
     if ahead_ms < _CLOCKS_DIFFER_MS or effective_at_ms >= _YEAR_10000_MS:

@@ -7,7 +7,8 @@ it. A series goes on until there is nothing more to tell and nothing more to end
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from engine import events as ev
 from engine.commands import Claim, Reconcile
@@ -17,6 +18,7 @@ from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
 from engine.endings import Ends, ending, ending_reads
 from engine.errors import Refusal
 from engine.facts import Facts, Lease
+from engine.lasting import alive_ms
 from engine.names import TEXT_BYTES_MAX
 from engine.observation import Absence, missed
 from engine.time_text import time_text
@@ -27,6 +29,7 @@ AGE_S_MAX: Final = 3_600
 _AHEAD_MS_MAX: Final = 1_000
 # A series is of commits of at most this many events, so that others get their turn.
 OBSERVED_MAX: Final = 1_000
+_OBSERVING_LEVEL: Final = 2  # since when what is missing can be told
 
 
 def decide_reconcile(facts: Facts, command: Reconcile, claim: Claim, now_ms: int) -> Decision:
@@ -40,7 +43,8 @@ def decide_reconcile(facts: Facts, command: Reconcile, claim: Claim, now_ms: int
     changes = told if told.changes else _end(facts, command, claim, found)
     if not changes.changes:
         return Nothing()
-    if refusal := needs_level(facts, 2, "observations") or _too_old(command, now_ms):
+    too_low = needs_level(facts, _OBSERVING_LEVEL, "observations")
+    if refusal := too_low or _too_old(command, now_ms):
         return refusal
     return Draft(tuple(changes.changes), tuple(changes.reads), command.observed.observed_at_ms)
 
@@ -94,7 +98,7 @@ def _tell(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> En
     """What this observation adds to what is known of the leases."""
     told = Ends(OBSERVED_MAX)
     at_ms = command.observed.observed_at_ms
-    news = [(lease, False) for lease in found.missing if is_news(facts, lease, at_ms)]
+    news = [(lease, False) for lease in found.missing if _is_news(facts, lease, at_ms)]
     news += [(lease, True) for lease in found.present if _is_back(facts, lease, at_ms)]
     for lease, present in news:
         event = ev.LeaseObserved(
@@ -110,7 +114,7 @@ def _tell(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> En
     return told
 
 
-def is_news(facts: Facts, lease: Lease, at_ms: int) -> bool:
+def _is_news(facts: Facts, lease: Lease, at_ms: int) -> bool:
     """Whether a lease was not yet missing, seen or renewed at a later time than `at_ms`."""
     absence = facts.absence_of(lease.lease_id)
     return alive_ms(lease) < at_ms and (absence is None or absence.last_ms < at_ms)
@@ -122,13 +126,6 @@ def _is_back(facts: Facts, lease: Lease, at_ms: int) -> bool:
     return absence is not None and absence.times > 0 and absence.since_ms < at_ms
 
 
-def alive_ms(lease: Lease) -> int:
-    """When its holder last said that it holds the lease: when it was granted or renewed."""
-    if lease.expires_at_ms is None or lease.ttl_s is None:
-        return lease.granted_at_ms
-    return max(lease.granted_at_ms, lease.expires_at_ms - lease.ttl_s * 1_000)
-
-
 def _end(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> Ends:
     """End what this observation was the last of enough to miss."""
     ended = Ends(OBSERVED_MAX)
@@ -136,7 +133,7 @@ def _end(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> End
         return ended
     for lease in found.missing:
         absence = facts.absence_of(lease.lease_id)
-        if absence is None or not is_enough(command, lease, absence):
+        if absence is None or not _is_enough(command, lease, absence):
             continue
         why = claim._replace(reason=_evidence(command, claim, absence))
         changes = ending(facts, lease, "revoked", why, cause=absence.position)
@@ -145,7 +142,7 @@ def _end(facts: Facts, command: Reconcile, claim: Claim, found: Compared) -> End
     return ended
 
 
-def is_enough(command: Reconcile, lease: Lease, absence: Absence) -> bool:
+def _is_enough(command: Reconcile, lease: Lease, absence: Absence) -> bool:
     """Whether a lease was missing often and long enough, this observation being the last."""
     at_ms, grace_ms = command.observed.observed_at_ms, command.grace_s * 1_000
     return (
@@ -157,17 +154,27 @@ def is_enough(command: Reconcile, lease: Lease, absence: Absence) -> bool:
     )
 
 
-def would_end(facts: Facts, command: Reconcile, found: Compared) -> tuple[Lease, ...]:
-    """The leases that would end if all that the observation tells were told."""
-    leases: list[Lease] = []
+class Foreseen(NamedTuple):
+    """A missing lease as it would be if all that an observation tells were told.
+
+    ``is_news`` if it tells something of this lease; ``ends`` if the lease would end then.
+    """
+
+    lease: Lease
+    absence: Absence | None
+    is_news: bool
+    ends: bool
+
+
+def foreseen(facts: Facts, command: Reconcile, found: Compared) -> Iterator[Foreseen]:
+    """What carrying out a command would come to, of each lease that is missing."""
     at_ms = command.observed.observed_at_ms
-    for lease in found.missing if command.release_after is not None else ():
-        absence = facts.absence_of(lease.lease_id)
-        if is_news(facts, lease, at_ms):
+    for lease in found.missing:
+        absence, news = facts.absence_of(lease.lease_id), _is_news(facts, lease, at_ms)
+        if news:
             absence = missed(absence, command.observation, at_ms, 0)
-        if absence is not None and is_enough(command, lease, absence):
-            leases.append(lease)
-    return tuple(leases)
+        ends = absence is not None and _is_enough(command, lease, absence)
+        yield Foreseen(lease, absence, news, ends)
 
 
 def _evidence(command: Reconcile, claim: Claim, absence: Absence) -> str:

@@ -14,7 +14,7 @@ from engine.decide_space import needs_level
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
 from engine.errors import Refusal
 from engine.facts import Facts, Lease, Pool
-from engine.granting import is_closed
+from engine.granting import TAKES_OVER_LEVEL, is_closed
 from engine.names import TEXT_BYTES_MAX
 
 
@@ -42,7 +42,8 @@ def decide_undo(facts: Facts, command: Undo, claim: Claim) -> Decision:
         since = "" if last is None else f" (lease {last[1]})"
         message = f"{ended.text} was given out again after lease {command.lease}{since}"
         return Refusal("conflict", message, "see `ipledger history ip`", "lease")
-    if refusal := needs_level(facts, 2, "lease that takes over from one that has ended"):
+    what = "lease that takes over from one that has ended"
+    if refusal := needs_level(facts, TAKES_OVER_LEVEL, what):
         return refusal
     pool = facts.pool_of(ended.pool_id)
     if pool is None:

@@ -127,7 +127,9 @@ def outlook(
     """Tell what `owner` would get from `pool` if it asked now, without asking."""
     request = Allocate(((pool.name,),), owner, interface, labels=labels, requester=requester)
     leases = facts.leases_of(owner, interface)
-    held = next((lease for lease in leases if lease.pool_id == pool.pool_id), None)
+    # Blocks are counted apart: who holds one is given a single address beside it.
+    singles = (lease for lease in leases if not lease.is_block)
+    held = next((lease for lease in singles if lease.pool_id == pool.pool_id), None)
     if held is not None:
         text = f"{held.owner} holds {held.text} from it (lease {held.lease_id})"
         found = Found(
@@ -143,7 +145,7 @@ def outlook(
     if isinstance(decision, Refusal):
         found = Found(Reason.EXHAUSTED, decision.message, decision.kind, pool=pool.name)
         return Outlook(pool, found)
-    assert isinstance(decision, Draft), "it holds nothing, so something is granted"
+    assert isinstance(decision, Draft), "it holds no such lease, so something is granted"
     address = next(
         Address(change.event.address)
         for change in decision.changes

@@ -189,6 +189,9 @@ class Facts(Protocol):
     def lowest_free(self, pool_id: int, start: int | None = None) -> int | None:
         """The lowest free address of a pool that is not below `start`."""
 
+    def free_run(self, pool_id: int, start: int) -> tuple[int, int] | None:
+        """The lowest free address from `start` on, and one up to which all is free from there."""
+
     def nth_free(self, pool_id: int, n: int) -> int | None:
         """The free address with exactly `n` free ones below it."""
 

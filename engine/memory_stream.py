@@ -19,6 +19,7 @@ from engine.stream import (
     TAIL_BYTES_MAX,
     Acknowledged,
     AppendReply,
+    AppendsWhenFetched,
     Committed,
     Conflict,
     Head,
@@ -67,18 +68,20 @@ class _Written:
         return None
 
 
-class MemoryStream:
+class MemoryStream(AppendsWhenFetched):
     """A list of entries under the contract of `engine.stream.Stream`.
 
     The ids ascend, so that an entry is found by halving: a history may be of millions.
     """
 
-    def __init__(self, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, clock_ms: Callable[[], int], *, tail_max: int = PAGE_ENTRIES) -> None:
+        """Begin empty; a writer that more than `tail_max` entries are new to is behind."""
         self.entries: list[RawEntry] = []
         self.last_generated = (0, 0)
         self.replicas = 0  # that have everything, and say so at once
         self._marker: Marker | None = None
         self._clock_ms = clock_ms
+        self._tail_max = tail_max
 
     def append(
         self,
@@ -140,8 +143,8 @@ class MemoryStream:
             return _stop("diverged", after.position)
         if last and self.entries[0].position != 1:
             return _stop("missing", 1)
-        tail += self.read(after.ms, after.position, PAGE_ENTRIES + 1)
-        if len(tail) > PAGE_ENTRIES:
+        tail += self.read(after.ms, after.position, self._tail_max + 1)
+        if len(tail) > self._tail_max:
             return _stop("behind", last)
         previous, size = after.position, 0
         for entry in tail:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from engine.errors import InvalidInput
@@ -98,6 +99,13 @@ def check_interface(text: object) -> str:
     Raises:
         InvalidInput: empty, too long, or with white space or control characters.
     """
+    if type(text) is not str:
+        return check_text(text, "interface", INTERFACE_BYTES_MAX)
+    return _check_interface(text)
+
+
+@lru_cache(maxsize=64)  # there are few, and each lease has one
+def _check_interface(text: str) -> str:
     checked = check_text(text, "interface", INTERFACE_BYTES_MAX)
     if checked.split() != [checked]:
         message = f"interface {_shown(checked)} has white space in it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
@@ -23,6 +23,16 @@ class PendingBlocks:
         self._claims: list[Claim] = []
         # Where to go on for the next one of a pool and a length: a batch asks for many.
         self._positions: dict[tuple[int, int], Iterator[int]] = {}
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """What this batch proposes."""
+        return self._claims
+
+    def begin_behind(self, claims: Sequence[Claim]) -> None:
+        """Take what another batch proposes, and that is not known to stand yet, as proposed."""
+        for _, pool_id, first, last in claims:
+            insort(self._spans.setdefault(pool_id, []), (first, last))
 
     def last_of(self, pool_id: int, value: int) -> int | None:
         """Where the pending block ends that an address lies in, or None if it lies in none."""

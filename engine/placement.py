@@ -7,21 +7,40 @@ skips ahead of what nearer writers will have taken by the time that its proposal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.addresses import BITS
 from engine.facts import Facts, Pool
-from engine.pending_blocks import PendingBlocks
+from engine.pending_blocks import Claim, PendingBlocks
+
+if TYPE_CHECKING:
+    from engine.plain_grant import PlainPool
+
+
+class Proposed(NamedTuple):
+    """What a batch proposes: addresses by pool id, what it passed over, and blocks."""
+
+    addresses: AbstractSet[tuple[int, int]]
+    passed: Mapping[int, tuple[int, int]]  # by pool: from where to where all that was free
+    blocks: Sequence[Claim]
 
 
 class Placement:
     """The addresses proposed so far in one batch."""
 
-    def __init__(self, skip_ahead: Mapping[int, int] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        skip_ahead: Mapping[int, int] | None = None,
+        seed: int = 0,
+        behind: Placement | None = None,
+    ) -> None:
         """Start a batch; `skip_ahead` says how many free addresses to pass over, by pool id.
 
-        `seed` (64 bits) is what the seeds of the batch's random choices are made of.
+        `seed` (64 bits) is what the seeds of the batch's random choices are made of. `behind` is a
+        batch that is on its way: what it proposes is not proposed again.
         """
         self._skip_ahead = skip_ahead or {}
         self._cursors: dict[int, int] = {}
@@ -31,6 +50,24 @@ class Placement:
         self._seed = seed
         self._seeds = 0  # made so far
         self._idle: dict[int, Iterator[int]] = {}  # by pool: the rest of its order
+        self._runs: dict[int, int] = {}  # by pool: all is free from its cursor to there
+        # What of a batch's pools is the same for all its requests: nothing is folded meanwhile.
+        self.plain_pools: dict[tuple[tuple[str, ...], ...], PlainPool | None] = {}
+        self._starts: dict[int, int] = {}  # by pool: what was proposed first
+        self._passed: Mapping[int, tuple[int, int]] = {}  # as of the batch that it is behind
+        if behind is not None:
+            self._begin_behind(behind.proposed())
+
+    def proposed(self) -> Proposed:
+        """What this batch proposes, for the one behind it."""
+        addresses = {(pool_id, value) for pool_id, value, _, _ in self._journal}
+        passed = {pool: (self._starts.get(pool, end), end) for pool, end in self._cursors.items()}
+        return Proposed(addresses, passed, self._blocks.claims)
+
+    def _begin_behind(self, before: Proposed) -> None:
+        self._pending.update(before.addresses)
+        self._passed = before.passed
+        self._blocks.begin_behind(before.blocks)
 
     def __bool__(self) -> bool:
         """Whether anything is pending, so that "none left" may not be the truth."""
@@ -82,14 +119,34 @@ class Placement:
 
     def propose(self, facts: Facts, pool: Pool) -> int | None:
         """Return the next free address of `pool` that nobody in the batch proposes yet."""
-        cursor = self._cursors.get(pool.pool_id)
-        start = cursor if cursor is not None else self._first_start(facts, pool)
-        value = self._next(facts, pool, start)
+        pool_id = pool.pool_id
+        cursor = self._cursors.get(pool_id)
+        if cursor is None:
+            start = self._first_start(facts, pool)
+            value = self._next(facts, pool, start)
+            if value is not None:
+                self._starts.setdefault(pool_id, value)
+        else:
+            start = cursor
+            value = self._next_in_run(facts, pool_id, cursor)
+            if value is None or self.is_pending(pool, value):
+                value = self._next(facts, pool, start)
         if value is None and start is not None:
             value = self._next(facts, pool, None)  # what was skipped is better than nothing
+            self._runs.pop(pool_id, None)
         if value is not None:
             self.claim(pool, value, moves_cursor=True)
         return value
+
+    def _next_in_run(self, facts: Facts, pool_id: int, cursor: int) -> int | None:
+        """The lowest free address from a pool's cursor on: most often the one behind the last."""
+        if cursor <= self._runs.get(pool_id, -1):
+            return cursor
+        run = facts.free_run(pool_id, cursor)
+        if run is None:
+            return None
+        self._runs[pool_id] = run[1]
+        return run[0]
 
     def claim(self, pool: Pool, value: int, *, moves_cursor: bool = False) -> None:
         """Record that `value` is proposed, so that the rest of the batch passes over it."""
@@ -114,6 +171,7 @@ class Placement:
             if added:
                 self._pending.discard((pool_id, value))
             self._idle.pop(pool_id, None)  # it may have passed over this one
+            self._runs.pop(pool_id, None)  # it may begin behind where the cursor is again
             if cursor is None:
                 self._cursors.pop(pool_id, None)
             else:
@@ -130,7 +188,9 @@ class Placement:
             if within is not None:
                 value = facts.lowest_free(pool.pool_id, within + 1)
             elif (pool.pool_id, value) in self._pending:
-                value = facts.lowest_free(pool.pool_id, value + 1)
+                first, end = self._passed.get(pool.pool_id, (0, 0))
+                behind = end if first <= value < end else value + 1
+                value = facts.lowest_free(pool.pool_id, behind)
             else:
                 return value
         return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from engine.entry import ORIGIN, Anchor, Commit, RawEntry, Record
-from engine.errors import DamagedEntry, HistoryDiverged, MissingEntries, SpaceReplaced, UnknownEvent
+from engine.errors import DamagedEntry, MissingEntries, SpaceReplaced, UnknownEvent
 from engine.events import (
     LEVEL,
     HistoryRestored,
@@ -20,7 +20,14 @@ from engine.events import (
     LevelRaised,
     SpaceCreated,
 )
-from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Head, Stream
+from engine.stream import (
+    PAGE_ENTRIES,
+    RESTORE_HINT,
+    Head,
+    Stream,
+    not_as_seen,
+    shorter_than_seen,
+)
 from engine.wire import decode_entry
 
 
@@ -120,8 +127,7 @@ class Continuity:
         self._check_commit(record)
         expected = self.expected.pop(raw.position, None) if self.expected else None
         if expected is not None and (expected.ms, expected.c) != (raw.ms, raw.c):
-            message = f"position {raw.position} is not the entry that was seen there before"
-            raise HistoryDiverged(message, RESTORE_HINT, raw.position)
+            raise not_as_seen(raw.position)
         self.last = record.commit
         self.anchor = Anchor(raw.ms, raw.position, raw.c)
         return record
@@ -150,11 +156,7 @@ class Continuity:
             message = f"the stream has {head.length} entries where {position - self.voided} belong"
             raise MissingEntries(message, RESTORE_HINT)
         if self._remembered and position < self._remembered.position:
-            message = (
-                f"the stream ends at position {position}, "
-                f"but position {self._remembered.position} was seen before"
-            )
-            raise HistoryDiverged(message, RESTORE_HINT, position)
+            raise shorter_than_seen(position, self._remembered.position)
 
     def _check_position(self, record: Record) -> None:
         position, event = record.position, record.event
@@ -262,8 +264,7 @@ def _check_there(stream: Stream, anchor: Anchor, *, may_be_void: bool) -> None:
     if not found or (found[0].ms, found[0].position, found[0].c) != anchor:
         if may_be_void and _is_void(stream, anchor):
             return
-        message = f"position {anchor.position} is not the entry that was seen there before"
-        raise HistoryDiverged(message, RESTORE_HINT, anchor.position)
+        raise not_as_seen(anchor.position)
     decode_entry(found[0])
 
 
@@ -309,11 +310,7 @@ def read_pages(
     """
     head = stream.head()
     if head.position < continuity.anchor.position:
-        message = (
-            f"the stream ends at position {head.position}, "
-            f"but position {continuity.anchor.position} was seen before"
-        )
-        raise HistoryDiverged(message, RESTORE_HINT, head.position)
+        raise shorter_than_seen(head.position, continuity.anchor.position)
     for page in _pages(stream, continuity.anchor, head, entries_max):
         yield page
         if continuity.at_commit_end and continuity.anchor.position >= head.position:
@@ -359,8 +356,7 @@ def _behind(after: Anchor, page: list[RawEntry]) -> list[RawEntry]:
     if after == ORIGIN:
         return page
     if not page or _last_of(page[:1]) != after:
-        message = f"position {after.position} is not the entry that was seen there before"
-        raise HistoryDiverged(message, RESTORE_HINT, after.position)
+        raise not_as_seen(after.position)
     return page[1:]
 
 

@@ -163,8 +163,10 @@ def _range_text(ranges: RangeSet, address: Address) -> str:
 
 def _held_by_owner(asked: Asked) -> Iterator[Found]:
     lease = asked.lease
-    holder = (asked.asker, asked.request.interface)
-    if lease is not None and (lease.owner, lease.interface) == holder:
+    # Blocks are counted apart: who holds one does not hold the single addresses inside.
+    if lease is None or lease.is_block:
+        return
+    if (lease.owner, lease.interface) == (asked.asker, asked.request.interface):
         text = f"{lease.owner} holds it on {lease.interface} (lease {lease.lease_id})"
         yield _of_lease(Reason.HELD_BY_OWNER, lease, text, gives=True)
 
@@ -173,7 +175,7 @@ def _owner_holds_another(asked: Asked) -> Iterator[Found]:
     if asked.pool is None:
         return
     leases = asked.facts.leases_of(asked.asker, asked.request.interface)
-    # Blocks are counted apart: who holds one may have a single address beside it.
+    # Who holds a block may have a single address beside it.
     held = [
         lease for lease in leases
         if lease.pool_id == asked.pool.pool_id and not lease.is_block

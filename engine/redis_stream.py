@@ -6,7 +6,8 @@ read raw, without the client's reshaping, so that they look the same in every pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,7 @@ from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutc
 from engine.mirroring import MARKER_FORMAT, CopyStatus, Marker, read_only
 from engine.model import LOCAL, Durability
 from engine.names import check_name
+from engine.redis_line import Line
 from engine.stream import (
     PAGE_ENTRIES,
     RESTORE_HINT,
@@ -42,6 +44,7 @@ from engine.stream import (
     AppendReply,
     Committed,
     Conflict,
+    Fetch,
     Head,
     NewEntry,
     Proposal,
@@ -144,34 +147,37 @@ class RedisStream:
         client.response_callbacks.clear()
         self._sha: dict[str, str] = {}
         self._loaded: set[str] = set()
+        self._line = Line(client)
 
     def append(
-        self,
-        after: Anchor,
-        voided: int,
-        now_ms: int,
-        proposals: Sequence[Proposal],
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
         wanted: Durability = LOCAL,
-    ) -> AppendReply:
+    ) -> AppendReply:  # fmt: skip
         """See `engine.stream.Stream.append`."""
+        return self.begin(after, voided, now_ms, proposals, wanted)()
+
+    def begin(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:  # fmt: skip
+        """See `engine.stream.Stream.begin`."""
         arguments: list[str | bytes] = [
             after.entry_id, after.c, str(voided), str(now_ms), str(PAGE_ENTRIES),
             str(TAIL_BYTES_MAX),
             str(len(proposals)),
         ]  # fmt: skip
-        for proposal in proposals:
-            arguments += (
-                str(proposal.not_before_ms), str(proposal.not_after_ms), proposal.reads,
-                str(len(proposal.entries)),
-            )  # fmt: skip
-            for entry in proposal.entries:
+        for reads, entries, not_before_ms, not_after_ms in proposals:
+            arguments += (str(not_before_ms), str(not_after_ms), reads, str(len(entries)))
+            for entry in entries:
                 arguments += entry
-        waited: Any = None
-        if wanted.replicas and proposals:
-            waiting = _waiting(wanted)
-            reply, waited = self._run("append.lua", arguments, writes=True, waiting=waiting)
-        else:
-            reply = self._run("append.lua", arguments, writes=bool(proposals))
+        if not wanted.replicas or not proposals:
+            fetch = self._sent("append.lua", arguments, writes=bool(proposals))
+            return lambda: self._appended(fetch())
+        both = self._sent("append.lua", arguments, writes=True, waiting=_waiting(wanted))
+        return lambda: self._appended(*both())
+
+    def _appended(self, reply: list[Any], waited: Any = None) -> AppendReply:
+        """What the append script answered, and what came of waiting for replicas."""
         status, detail, ms, verdicts, tail = reply
         if status == b"mirror":
             raise read_only(self.space, detail.decode())
@@ -188,10 +194,10 @@ class RedisStream:
         """See `engine.stream.Stream.acknowledge`."""
         arguments: list[str | bytes] = [through.entry_id, through.c]
         try:
-            answer, waited = self._run(
+            answer, waited = self._sent(
                 "acknowledge.lua", arguments, writes=True, beside=self._instant_key,
                 waiting=_waiting(wanted),
-            )  # fmt: skip
+            )()  # fmt: skip
         except UnknownOutcome as error:  # what was written is nothing that stays
             raise Unavailable(error.message, "check the URL and that the server runs") from error
         if answer != b"ok":
@@ -290,6 +296,7 @@ class RedisStream:
 
     def close(self) -> None:
         """See `engine.stream.Stream.close`."""
+        self._line.close()
         self._client.close()
 
     def _range(self, start: str, entries_max: int) -> list[RawEntry]:
@@ -310,7 +317,11 @@ class RedisStream:
             message = f"the server cannot be reached: {error}"
             raise Unavailable(message, "check the URL and that the server runs") from error
 
-    def _run(
+    def _run(self, script: str, arguments: list[str | bytes], *, writes: bool) -> Any:
+        """Run a script and wait for its answer."""
+        return self._sent(script, arguments, writes=writes)()
+
+    def _sent(
         self,
         script: str,
         arguments: list[str | bytes],
@@ -318,49 +329,42 @@ class RedisStream:
         writes: bool,
         beside: str | None = None,
         waiting: Sequence[tuple[str, ...]] = (),
-    ) -> Any:
-        """Run a script by its hash, sending the source where the server does not know it.
+    ) -> Callable[[], Any]:
+        """Send a script by its hash; the function that is returned waits for its answer.
 
-        Its second key is the mirror's marker, or `beside`. With `waiting`, commands that wait for
-        replicas, the answer is a pair: the script's, and what came of the last of them.
+        The source is sent where the server does not know it. The script's second key is the
+        mirror's marker, or `beside`. With `waiting`, commands that wait for replicas, the answer
+        is a pair: the script's, and what came of the last of them.
         """
         source = _source(script)
-        if script not in self._sha:
-            self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
-        command = ("EVALSHA", self._sha[script], "2", self.key, beside or self.marker_key)
-        try:
-            if waiting and script not in self._loaded:
-                # Behind a script that the server does not know, waiting would take all of its time.
-                self._execute("SCRIPT LOAD", source)
+        sha = self._sha.get(script)
+        if sha is None:
+            sha = self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
+        command = ("EVALSHA", sha, "2", self.key, beside or self.marker_key, *arguments)
+        if waiting and script not in self._loaded:
+            # Behind a script that the server does not know, waiting would take all of its time.
+            with suppress(RedisError, OSError):  # then it is seen by what comes next
+                self._line.send(("SCRIPT", "LOAD", source))()
                 self._loaded.add(script)
-            try:
-                return self._evaluate((*command, *arguments), waiting)
-            except NoScriptError:  # never sent, flushed, or the server was restarted
-                self._execute("SCRIPT LOAD", source)
-                return self._evaluate((*command, *arguments), waiting)
-        except _LOST as error:
-            if not writes or not _may_have_run(error):
-                message = f"the server cannot be reached: {error}"
-                raise Unavailable(message, "check the URL and that the server runs") from error
-            message = f"the reply was lost: {error}"
-            raise UnknownOutcome(message, "repeat the command with its command id") from error
-        except RedisError as error:
-            raise self._refused(error) from error
+        sent = self._line.send(command, waiting)
 
-    def _evaluate(
-        self, command: tuple[str | bytes, ...], waiting: Sequence[tuple[str, ...]]
-    ) -> Any:
-        if not waiting:
-            return self._execute(*command)
-        # WAIT speaks of what its own connection has written: both must go through the same one.
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            for wait in waiting:
-                pipeline.execute_command(*wait)  # type: ignore[no-untyped-call]
-            answer, *waited = pipeline.execute(raise_on_error=False)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer, waited[-1]
+        def fetch() -> Any:
+            try:
+                try:
+                    return sent()
+                except NoScriptError:  # never sent, flushed, or the server was restarted
+                    self._line.send(("SCRIPT", "LOAD", source))()
+                    return self._line.send(command, waiting)()
+            except _LOST as error:
+                if not writes or not _may_have_run(error):
+                    message = f"the server cannot be reached: {error}"
+                    raise Unavailable(message, "check the URL and that the server runs") from error
+                message = f"the reply was lost: {error}"
+                raise UnknownOutcome(message, "repeat the command with its command id") from error
+            except RedisError as error:
+                raise self._refused(error) from error
+
+        return fetch
 
     def _execute(self, *command: str | bytes) -> Any:
         # Texts and bytes only: hiredis 3.5 crashes when a signal such as Ctrl-C arrives while it

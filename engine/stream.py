@@ -6,7 +6,9 @@ events mean. Every backend passes the same contract tests (tests/contracts/).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
 from engine.entry import Anchor, RawEntry
@@ -95,6 +97,9 @@ class AppendReply(NamedTuple):
     acknowledged: Acknowledged | None = None
 
 
+Fetch = Callable[[], AppendReply]
+
+
 class Head(NamedTuple):
     """Where a stream ends. ``length`` counts entries; all zero for a stream that is not there."""
 
@@ -130,6 +135,20 @@ class Stream(Protocol):
         Raises:
             HistoryDiverged: the entry is not there, so nothing can be said of it.
             Unavailable: the server cannot be reached, or takes no writes.
+        """
+
+    def begin(
+        self,
+        after: Anchor,
+        voided: int,
+        now_ms: int,
+        proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:
+        """As `append`, but the answer is fetched later, by the function that is returned.
+
+        So the next proposals can be made while the server is busy with these. The function is
+        called once, and raises what `append` would; nothing is appended until then.
         """
 
     def head(self) -> Head:
@@ -178,10 +197,40 @@ class Stream(Protocol):
         """Give the connection back; the stream is not used after that."""
 
 
+class AppendsWhenFetched(ABC):
+    """The `begin` of a stream that has nothing to do until its answer is wanted."""
+
+    @abstractmethod
+    def append(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
+        """See `Stream.append`."""
+
+    def begin(
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:  # fmt: skip
+        """See `Stream.begin`."""
+        return partial(self.append, after, voided, now_ms, proposals, wanted)
+
+
 def not_restored(why: str) -> IntegrityError:
     """The named error for a restoration of a stream that is not as the operator saw it."""
     message = f"the stream changed while it was being restored ({why})"
     return IntegrityError(message, "stop all writers and run `ipledger doctor` again")
+
+
+def shorter_than_seen(position: int, seen: int) -> HistoryDiverged:
+    """The named error for a stream that ends before a position that was seen."""
+    message = f"the stream ends at position {position}, but position {seen} was seen before"
+    return HistoryDiverged(message, RESTORE_HINT, position)
+
+
+def not_as_seen(position: int) -> HistoryDiverged:
+    """The named error for another entry at a position than the one that was seen there."""
+    message = f"position {position} is not the entry that was seen there before"
+    return HistoryDiverged(message, RESTORE_HINT, position)
 
 
 def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> LedgerError:
@@ -194,11 +243,7 @@ def trouble(reply_status: Status, detail: int, after: Anchor, now_ms: int) -> Le
         where = f"position {detail}" if detail else "somewhere before the end"
         return MissingEntries(f"the stream has a hole: {where} is missing", RESTORE_HINT, detail)
     if reply_status == "shorter":
-        message = (
-            f"the stream ends at position {detail}, but position {after.position} was seen before"
-        )
-        return HistoryDiverged(message, RESTORE_HINT, detail)
+        return shorter_than_seen(detail, after.position)
     if reply_status == "diverged":
-        message = f"position {after.position} is not the entry that was seen there before"
-        return HistoryDiverged(message, RESTORE_HINT, after.position)
+        return not_as_seen(after.position)
     return IntegrityError(f"the stream answered {reply_status}", RESTORE_HINT, detail)

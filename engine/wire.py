@@ -24,6 +24,9 @@ from engine.events import Event, Sealed
 EVENT_BYTES_MAX: Final = 65_024
 SEALED_BYTES_MAX: Final = 131_072
 COMMIT_FIELD_BYTES_MAX: Final = 128
+# Nothing of ours nests deeper than 6. Whoever shows or compares what a later release wrote goes
+# down as deep as it goes, and Python gives up at about 1,000.
+DEPTH_MAX: Final = 32
 TAGS_BYTES_MAX: Final = 65_536
 _CHECK_LENGTH: Final = 8
 
@@ -121,6 +124,8 @@ class Registry:
         if row is not None and version == row.version:
             return self._shaped(row, body, header, position), header
         if row is None and fields[0] >= ev.INFORMATIONAL_FROM and _header_well_formed(header):
+            if not _is_shallow(fields):
+                _damaged("e", f"it is nested more than {DEPTH_MAX} levels deep", position)
             return ev.Informational(fields[0], version, body), header
         if row is None or not 1 <= version <= row.version:
             message = f"event type {fields[0]} version {version} at position {position} is unknown"
@@ -144,6 +149,15 @@ class Registry:
         except (TypeError, ValueError, IndexError):
             pass
         return _damaged_shape(row, position)
+
+
+def _is_shallow(value: tuple[Any, ...]) -> bool:
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [member for part in level for member in part if type(member) is tuple]
+        if not level:
+            return True
+    return False
 
 
 def _header_well_formed(header: Header) -> bool:

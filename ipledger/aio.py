@@ -164,7 +164,7 @@ class AsyncLedger:
         """
         self._driving = False
         self._deliver()
-        if self.ledger.writer.has_queued:
+        if self.ledger.writer.has_work:
             self._drive()
 
     def _on_done(self, call: Call) -> None:
@@ -181,8 +181,8 @@ class AsyncLedger:
         """Hand all finished calls to their callers, in one turn of the loop."""
         while self._finished:
             call = self._finished.popleft()
-            future = self._waiting.pop(id(call))
-            if not future.done():
+            future = self._waiting.pop(id(call), None)  # once: it may have been woken to lead, too
+            if future is not None and not future.done():
                 future.set_result(call)
         if self._idle is not None and not self._waiting and not self._idle.done():
             self._idle.set_result(None)

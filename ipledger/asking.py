@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypedDict, get_args
 
 from engine.addresses import Family
@@ -24,9 +25,16 @@ def read_groups(pools: Pools) -> tuple[tuple[str, ...], ...]:
     Raises:
         InvalidInput: something is neither a name nor a pattern.
     """
-    listed = [] if pools is None else [pools] if isinstance(pools, str) else list(pools)
+    if isinstance(pools, str):
+        return _read_group(pools)
+    listed = [] if pools is None else list(pools)
     groups = [group.split(",") if isinstance(group, str) else list(group) for group in listed]
     return tuple(tuple(check_pool(name) for name in group) for group in groups)
+
+
+@lru_cache(maxsize=256)  # who asks for many leases asks for the same pools again and again
+def _read_group(pools: str) -> tuple[tuple[str, ...], ...]:
+    return (tuple(check_pool(name) for name in pools.split(",")),)
 
 
 def read_families(families: Sequence[int]) -> tuple[Family, ...]:
@@ -60,6 +68,7 @@ class Around(TypedDict, total=False):
 
 
 _AROUND: Final = frozenset(Around.__annotations__)
+_ANYWHERE: Final = Requester()
 _ARGUMENTS: Final = (
     "addresses", "cluster", "count", "effective_at_ms", "families", "interface", "labels",
     "prefix_length", "ttl_s", "uid", "command_id", "timeout_s", *sorted(_AROUND),
@@ -83,6 +92,8 @@ def read_requester(around: Around) -> Requester:
     Raises:
         InvalidInput: something is no printable text, or too much of it; or an argument is unknown.
     """
+    if not around:
+        return _ANYWHERE
     unknown = sorted(set(around) - _AROUND)
     if unknown:
         from difflib import get_close_matches
@@ -115,6 +126,8 @@ def lease_labels(labels: Mapping[str, str] | None, requester: Requester) -> Labe
     Raises:
         InvalidInput: a label is no printable text, or there are too many.
     """
+    if not labels and requester is _ANYWHERE:
+        return ()
     marks = {"namespace": requester.namespace, "node": requester.node}
     known = {key: value for key, value in marks.items() if value is not None}
     return check_labels({**known, **(labels or {})})

@@ -6,7 +6,6 @@ stream, a cursor, and ways to wait and to stop.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -16,7 +15,8 @@ from engine.addresses import Address, format_address
 from engine.entry import Anchor, RawEntry, Record
 from engine.errors import HistoryDiverged, InvalidInput, Unavailable
 from engine.reading import Checkpoint, Continuity, HighWater
-from engine.stream import Head, Stream
+from engine.stream import PAGE_ENTRIES, Head, Stream
+from ipledger.clock import SYSTEM_CLOCK, Clock
 from ipledger.cursors import Cursor, cursor_text, read_cursor
 from ipledger.selection import Known, Selection
 from ipledger.times import parse_point
@@ -189,10 +189,12 @@ class Consuming:
         heartbeats: bool = False,
         save_every_s: float = 1.0,
         lags: Callable[[], bool] = lambda: False,
-        pause: Callable[[float], object] = time.sleep,
+        pause: Callable[[float], object] | None = None,
         is_stopped: Callable[[], bool] = lambda: False,
         on_away: Callable[[Unavailable | None], None] = lambda _error: None,
         block_ms: int = BLOCK_MS,
+        entries_max: int = PAGE_ENTRIES,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Find the place to begin at: where the cursor stands, or else at `start`.
 
@@ -208,8 +210,8 @@ class Consuming:
         remembered = memory.load() if memory else None
         continuity = _begin(stream, where, remembered, lags)
         self._following = Following(
-            stream, continuity, lags=lags, pause=pause, is_stopped=is_stopped, on_away=on_away,
-            block_ms=block_ms,
+            stream, continuity, lags=lags, pause=pause or clock.sleep_s, is_stopped=is_stopped,
+            on_away=on_away, block_ms=block_ms, entries_max=entries_max,
         )  # fmt: skip
         self._space = space
         self._selection = selection
@@ -220,6 +222,7 @@ class Consuming:
         self._heartbeats = heartbeats
         self._save_every_s = save_every_s
         self._is_stopped = is_stopped
+        self._clock = clock
         self._head = Head(0, 0, 0)
         self._delivered = self._handled = self._following.checkpoint
         self._saved: Checkpoint | None = None
@@ -287,10 +290,10 @@ class Consuming:
         if self._cursor is not None:
             self._cursor.save(cursor_text(handled))
         self._saved = handled
-        self._saved_at_s = time.monotonic()
+        self._saved_at_s = self._clock.monotonic_s()
 
     def _save_if_due(self, *, patient: bool) -> None:
-        waited_s = time.monotonic() - self._saved_at_s
+        waited_s = self._clock.monotonic_s() - self._saved_at_s
         moved = self._handled != self._saved
         if waited_s >= (self._save_every_s if moved else HEARTBEAT_S):
             self._ask(self.save, patient=patient)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from engine.names import check_text
 from engine.reading import Continuity, HighWater
 from engine.stream import Head, NewEntry, StoredEntry, Stream
 from engine.wire import encode_commit, encode_entry
+from ipledger.clock import SYSTEM_CLOCK, Clock
 from projections.digest import state_digest
 from projections.state import LedgerState
 from replay.compare import entries_of
@@ -94,6 +94,7 @@ def accept_rollback(
     actor: str | None,
     reason: str,
     save_to: Path,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> int:
     """Accept what is sound as the whole history; return how many entries were set aside.
 
@@ -106,11 +107,11 @@ def accept_rollback(
         LedgerError: the stream cannot be read or written, or changed meanwhile.
     """
     _check_acceptable(found, void_through)
-    entry = _restoration(found, void_through, actor, reason)
+    entry = _restoration(found, void_through, actor, reason, clock)
     aside = stream.dump(found.kept.ms, found.kept.position)
     if aside:
         save_aside(aside, save_to)
-    stream.restore(found.kept, found.head, void_through, _now_ms(), entry)
+    stream.restore(found.kept, found.head, void_through, clock.now_ms(), entry)
     return len(aside)
 
 
@@ -121,6 +122,7 @@ def promote(
     void_through: int,
     actor: str | None,
     reason: str,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Make a sound mirror the space itself: from now on it is written to.
 
@@ -142,22 +144,21 @@ def promote(
     if found.kept == ORIGIN:
         raise Refused(Refusal("not_found", "there is nothing to promote: the mirror is empty"))
     _check_void_through(found, void_through)
-    entry = _restoration(found, void_through, actor, reason)
-    stream.restore(found.kept, found.head, void_through, _now_ms(), entry, promote=True)
+    entry = _restoration(found, void_through, actor, reason, clock)
+    now_ms = clock.now_ms()
+    stream.restore(found.kept, found.head, void_through, now_ms, entry, promote=True)
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _restoration(found: Diagnosis, void_through: int, actor: str | None, reason: str) -> NewEntry:
+def _restoration(
+    found: Diagnosis, void_through: int, actor: str | None, reason: str, clock: Clock
+) -> NewEntry:
     """The entry that says which positions are void."""
     generation = found.generation + 1
     event = HistoryRestored(found.kept.position, void_through, generation)
     who = None if actor is None else check_text(actor, "actor")
-    sealed = Sealed(os.urandom(16), actor=who, reason=check_text(reason, "reason"))
-    e, s, t = encode_entry(event, sealed, Header(os.urandom(16)))
-    commit = Commit(os.urandom(8), 0, 1, generation, found.kept.position, bytes(16))
+    sealed = Sealed(clock.random_bytes(16), actor=who, reason=check_text(reason, "reason"))
+    e, s, t = encode_entry(event, sealed, Header(clock.random_bytes(16)))
+    commit = Commit(clock.random_bytes(8), 0, 1, generation, found.kept.position, bytes(16))
     return NewEntry(e, s, t, encode_commit(commit, e, s)[1])
 
 

@@ -1,9 +1,36 @@
-"""Addresses and blocks in words, where a command names what is held or shall be."""
+"""What is held or shall be, as a command names it: an address or a block in words, a lease."""
 
 from __future__ import annotations
 
 from engine.addresses import Address, format_address, from_int, parse_address, parse_subnet
 from engine.errors import InvalidInput
+
+
+def check_lease(lease: object) -> int:
+    """Return `lease` if it can be the position of a grant.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if type(lease) is not int or not 1 <= lease < 1 << 63:
+        # Python will not write out an integer of more than some thousand digits.
+        huge = type(lease) is int and lease.bit_length() > 128
+        message = "a number that long is no lease" if huge else f"lease {lease!r} is not a lease"
+        raise InvalidInput(message, "a lease is the number that `allocate` printed")
+    return lease
+
+
+def parse_held(text: str) -> tuple[Address, int]:
+    """What a lease holds: ADDRESS, or ADDRESS/LENGTH for a block, as leases are printed.
+
+    Raises:
+        InvalidInput: it is neither, or the block has host bits.
+    """
+    if "/" not in text:
+        address = parse_address(text)
+        return address, len(address) * 8
+    block = parse_subnet(text)
+    return from_int(block.first, block.family), block.prefix_length
 
 
 def read_wanted(text: str, prefix_length: int | None) -> Address:
@@ -12,13 +39,11 @@ def read_wanted(text: str, prefix_length: int | None) -> Address:
     Raises:
         InvalidInput: it is none, or a block of another length than what is asked for.
     """
-    if "/" not in text:
-        return parse_address(text)
-    block = parse_subnet(text)
-    if block.prefix_length != prefix_length:
-        message = f"{text} is a block of /{block.prefix_length}, which is not what is asked for"
-        raise InvalidInput(message, f"say --prefix-length {block.prefix_length}")
-    return from_int(block.first, block.family)
+    address, length = parse_held(text)
+    if "/" in text and length != prefix_length:
+        message = f"{text} is a block of /{length}, which is not what is asked for"
+        raise InvalidInput(message, f"say --prefix-length {length}")
+    return address
 
 
 def read_released(text: str) -> Address:
@@ -27,21 +52,9 @@ def read_released(text: str) -> Address:
     Raises:
         InvalidInput: it is none, or a block: that is named by its first address.
     """
+    address, _ = parse_held(text)
     if "/" in text:
-        block = parse_subnet(text)
-        first = format_address(from_int(block.first, block.family))
         message = f"{text} is a block, and not an address"
-        raise InvalidInput(message, f"name its first address: --ip {first}, or its lease")
-    return parse_address(text)
-
-
-def read_seen(text: str) -> Address:
-    """An address that is in use; of a block, as its lease is printed, the first: so it is in use.
-
-    Raises:
-        InvalidInput: it is neither.
-    """
-    if "/" not in text:
-        return parse_address(text)
-    block = parse_subnet(text)
-    return from_int(block.first, block.family)
+        hint = f"name its first address: --ip {format_address(address)}, or its lease"
+        raise InvalidInput(message, hint)
+    return address

@@ -12,8 +12,8 @@ from ipledger.high_water import HighWaterFile
 from ipledger.local import HISTORY, view_path
 from ipledger.spaces import no_such_space, open_server
 from replay.history.catching_up import catch_up
-from replay.history.queries import History
-from replay.history.store import HistoryView, NoHistory
+from replay.history.queries import History, NoHistory
+from replay.history.store import HistoryView
 from replay.history.trouble import DamagedHistory
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from engine.errors import InvalidInput
 from engine.names import check_interface, check_text
 from engine.observation import Observation, User
-from ipledger.held_texts import read_seen
+from ipledger.held_texts import parse_held
 
 _FIELDS: Final = ("owner", "address", "interface")
 _HINT: Final = "each line is an address, with its owner and interface where they are known"
@@ -88,8 +88,9 @@ def _user(fields: Mapping[str, Any]) -> User:
     if not isinstance(address, str):
         raise InvalidInput("it has no address", "")
     interface = fields.get("interface")
+    held, _ = parse_held(address)  # that the first of a block is in use is enough
     return User(
-        read_seen(address),
+        held,
         None if owner is None else check_text(owner, "owner"),
         None if interface is None else check_interface(interface),
     )

@@ -41,7 +41,7 @@ from ipledger.asking import (
     read_requester,
     read_whole,
 )
-from ipledger.held_texts import read_released, read_wanted
+from ipledger.held_texts import check_lease, read_released, read_wanted
 from ipledger.operation import (
     Allocated,
     Applied,
@@ -245,16 +245,6 @@ def together(first: Operation[Allocated], *others: Operation[Allocated]) -> Oper
     return first._replace(command=AllocateTogether(tuple(requests))) if others else first
 
 
-def _check_lease(lease: object) -> int:
-    """Return `lease` if it can be the position of a grant."""
-    if type(lease) is not int or not 1 <= lease < 1 << 63:
-        # Python will not write out an integer of more than some thousand digits.
-        huge = type(lease) is int and lease.bit_length() > 128
-        message = "a number that long is no lease" if huge else f"lease {lease!r} is not a lease"
-        raise InvalidInput(message, "a lease is the number that `allocate` printed")
-    return lease
-
-
 def release(
     *leases: int,
     owner: str | None = None,
@@ -275,7 +265,7 @@ def release(
         InvalidInput: an argument cannot be understood.
     """
     command = Release(
-        leases=tuple(sorted(set(map(_check_lease, leases)))),
+        leases=tuple(sorted(set(map(check_lease, leases)))),
         owner=None if owner is None else check_text(owner, "owner"),
         interface=None if interface is None else check_interface(interface),
         address=None if address is None else read_released(address),
@@ -307,7 +297,7 @@ def renew(
     Raises:
         InvalidInput: an argument cannot be understood.
     """
-    _check_lease(lease)
+    check_lease(lease)
     checked = None if ttl_s is None else check_seconds(ttl_s, "ttl")
 
     def read(outcome: Done | Held) -> int | None:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from engine.addresses import format_address
 from engine.comparing import Compared, Unleased, Wrong
-from engine.decide_reconcile import is_news, would_end
+from engine.decide_reconcile import foreseen
 from engine.facts import Lease
-from engine.observation import Absence, User, missed
+from engine.observation import Absence, User
 from ipledger.observed import Observed
 from ipledger.operation import Operation
 from ipledger.reconciling import Reconciled, reconcile_command
@@ -30,19 +30,11 @@ def foresee(
     state: LedgerState, operation: Operation[Reconciled], observed: Observed, compared: Compared
 ) -> Told:
     """What carrying out an operation on a state would tell and end."""
-    command = reconcile_command(operation)
-    at_ms = observed.observation.observed_at_ms
-    absences: dict[int, Absence] = {}
-    told: list[int] = []
-    for lease in compared.missing:
-        absence = state.absence_of(lease.lease_id)
-        if is_news(state, lease, at_ms):
-            told.append(lease.lease_id)
-            absence = missed(absence, observed.observation.id, at_ms, 0)
-        if absence is not None:
-            absences[lease.lease_id] = absence
-    ends = tuple(lease.lease_id for lease in would_end(state, command, compared))
-    return Told(observed, compared, absences, Reconciled(tuple(told), (), ends))
+    missing = list(foreseen(state, reconcile_command(operation), compared))
+    absences = {each.lease.lease_id: each.absence for each in missing if each.absence is not None}
+    told = tuple(each.lease.lease_id for each in missing if each.is_news)
+    ends = tuple(each.lease.lease_id for each in missing if each.ends)
+    return Told(observed, compared, absences, Reconciled(told, (), ends))
 
 
 def reconcile_view(told: Told, state: LedgerState, space: str, *, dry_run: bool) -> Json:

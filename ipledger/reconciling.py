@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 from engine import events as ev
 from engine import tags
 from engine.commands import EndedLease, Reconcile, Undo
-from engine.errors import InvalidInput
 from engine.facts import Lease
 from engine.model import ENDINGS
 from engine.names import Labels, check_name, check_text
@@ -17,6 +16,7 @@ from engine.pool_spec import check_seconds
 from engine.reading import find_entry
 from engine.stream import PAGE_ENTRIES, Stream
 from engine.wire import decode_entry
+from ipledger.held_texts import check_lease
 from ipledger.operation import Operation, make_claim
 from ipledger.writing import Done, Held
 from projections.leases import granted_lease
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ipledger.ledger import Ledger
 
 GRACE_S: Final = 600
-_LEASE_MAX: Final = 1 << 63
 
 
 class Claims(TypedDict, total=False):
@@ -164,10 +163,9 @@ def look_up(ledger: Ledger, lease_id: int) -> EndedLease | None:
         InvalidInput: it cannot be a lease.
         LedgerError: the stream cannot be read.
     """
-    if type(lease_id) is not int or not 1 <= lease_id < _LEASE_MAX:
-        raise InvalidInput("that is no lease", "a lease is the number that `allocate` printed")
+    checked = check_lease(lease_id)
     ledger.refresh()
-    return find_ended(ledger.writer.stream, ledger.state, lease_id)
+    return find_ended(ledger.writer.stream, ledger.state, checked)
 
 
 def find_ended(stream: Stream, state: LedgerState, lease_id: int) -> EndedLease | None:

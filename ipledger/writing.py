@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from engine import tags
+from engine.bulk import admit_rows
 from engine.commands import Claim, Command, Delete, Reconcile, Release, request_hash
 from engine.decide import decide
 from engine.draft import Decision, Draft, Nothing
@@ -18,14 +19,19 @@ from engine.errors import LedgerError, Refusal
 from engine.events import Event, LeaseGranted, Sealed
 from engine.facts import Lease
 from engine.placement import Placement
-from engine.reading import Continuity, admit_all
+from engine.reading import Continuity
 from engine.stream import AppendReply, Committed, NewEntry, Proposal
 from engine.wire import encode_commit, encode_entry
+from ipledger.lookout import Lookout
 from projections.commands import Remembered
 from projections.state import LedgerState
 
 BATCH_PROPOSALS_MAX: Final = 512
 BATCH_BYTES_MAX: Final = 1 << 20
+_SEED_BYTES: Final = 8
+_NONCE_BYTES: Final = 8
+_SALT_BYTES: Final = 16
+_BYTES_FOR_ONE: Final = _NONCE_BYTES + _SALT_BYTES  # as almost every proposal has one event
 
 
 class Done(NamedTuple):
@@ -88,6 +94,24 @@ class Call:
         self.on_done(self)
 
 
+class _Bytes:
+    """Random bytes, drawn for a batch at once: each draw is a call of the system."""
+
+    def __init__(self, draw: Callable[[int], bytes], at_once: int = 0) -> None:
+        self._draw = draw
+        self._drawn = draw(at_once)
+        self._used = 0
+
+    def take(self, number: int) -> bytes:
+        """So many bytes that were not taken before."""
+        end = self._used + number
+        if end > len(self._drawn):
+            return self._draw(number)
+        taken = self._drawn[self._used : end]
+        self._used = end
+        return taken
+
+
 _Part = tuple[Event, Sealed, Header, Commit]  # a record that has no position and no time yet
 
 
@@ -106,13 +130,21 @@ class Batch(NamedTuple):
     proposals: tuple[Proposal, ...]
     waiting: tuple[Call, ...]  # decided to write nothing; true only of a fresh state
     left: tuple[Call, ...]  # for the next batch
+    placement: Placement  # what it proposes,
+    written: frozenset[str] | set[str]  # and the tags that it writes if all of it stands
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """All calls of it, none of them answered yet."""
+        return (*[member.call for member in self.members], *self.waiting, *self.left)
 
 
 class Settled(NamedTuple):
-    """What became of a batch."""
+    """What became of a batch; ``alone`` if nobody else wrote since its decisions' position."""
 
     answers: tuple[tuple[Call, Outcome | Recall], ...]
     again: tuple[Call, ...]
+    alone: bool
 
 
 def _selects(command: Command) -> bool:
@@ -124,49 +156,37 @@ def _selects(command: Command) -> bool:
     return isinstance(command, Delete) and command.cascade
 
 
-class Lookout:
-    """How far to skip ahead in each pool, from what others granted during our round trips.
+class _Sent:
+    """What a batch that was sent writes. No script will compare it with what is decided behind.
 
-    A writer near the server sees next to nothing between its calls. One that is far away would
-    propose, lowest first, just what the near ones have taken by the time that it arrives.
-    Only a writer whose addresses were taken skips; the lane in which it does so is its own, so
-    that two that skip do not meet again.
+    So ranges of addresses are compared here as the script does, by their overlap.
     """
 
-    def __init__(self, lane: float) -> None:
-        """Skip about twice the estimate, spread by `lane` in [0, 1)."""
-        self._factor = 2.0 + 2.0 * lane
-        self._grants: dict[int, float] = {}
-        self._beaten: dict[int, int] = {}
+    def __init__(self, written: frozenset[str] | set[str]) -> None:
+        self._written = written
+        self._ranges = [_ends(tag) for tag in written if tag[0] in "46" and "-" in tag]
 
-    def observe(self, foreign: Iterable[Record], beaten: Iterable[int]) -> None:
-        """Take in one round trip: what others wrote, and the pools in which we were beaten."""
-        seen: dict[int, int] = {}
-        for record in foreign:
-            if isinstance(record.event, LeaseGranted):
-                seen[record.event.pool_id] = seen.get(record.event.pool_id, 0) + 1
-        for pool_id in seen.keys() | self._grants.keys():
-            before = self._grants.get(pool_id, 0.0)
-            now = seen.get(pool_id, 0)
-            # Rises at once, falls slowly: the next burst is as likely as the last one.
-            self._grants[pool_id] = now if now > before else before * 0.9 + now * 0.1
-        for pool_id in list(self._beaten):
-            self._beaten[pool_id] -= 1
-            if self._beaten[pool_id] == 0:
-                del self._beaten[pool_id]
-        for pool_id in beaten:
-            self._beaten[pool_id] = 64
-
-    def skip_ahead(self, state: LedgerState) -> dict[int, int]:
-        """Free addresses to pass over, by pool; none where the pool has no room for it."""
-        skips = {}
-        for pool_id in self._beaten:
-            if state.pool_of(pool_id) is None:
+    def meets(self, reads: Sequence[str]) -> bool:
+        """Whether one of these tags is written."""
+        if not self._written.isdisjoint(reads):
+            return True
+        for read in reads:
+            if read[0] not in "46":
                 continue
-            skip = int(self._grants.get(pool_id, 0.0) * self._factor)
-            if skip and state.counts(pool_id).free > 4 * skip:
-                skips[pool_id] = skip
-        return skips
+            first, last = _ends(read)
+            among = map(_ends, self._addresses()) if first != last else self._ranges
+            if any(len(low) == len(first) and low <= last and first <= high for low, high in among):
+                return True
+        return False
+
+    def _addresses(self) -> Iterable[str]:
+        return (tag for tag in self._written if tag[0] in "46")
+
+
+def _ends(tag: str) -> tuple[str, str]:
+    """The first and the last address of a tag, both of it if it is a single one."""
+    first, _, last = tag.partition("-")
+    return first, last or first
 
 
 class Protocol:
@@ -188,20 +208,26 @@ class Protocol:
         self._rounds = 0  # settled so far
 
     def plan(
-        self, calls: Sequence[Call], now_ms: int = 0
+        self, calls: Sequence[Call], now_ms: int = 0, behind: Batch | None = None
     ) -> tuple[Batch, list[tuple[Call, Outcome | Recall]]]:
         """Decide the calls, in order, on the state as it is; `now_ms` is the server's time.
 
         Also returned are answers that need no fresh state: committed commands are for ever.
+        `behind` is a batch that was sent and is not settled. Nothing is decided that touches what
+        it does, so that what is planned holds when it has been settled and nobody else wrote.
         """
-        seed = int.from_bytes(self._randomness(8))
-        placement = Placement(self._lookout.skip_ahead(self.state), seed)
+        random = _Bytes(self._randomness, _SEED_BYTES + len(calls) * _BYTES_FOR_ONE)
+        seed = int.from_bytes(random.take(_SEED_BYTES))
+        skips = self._lookout.skip_ahead(self.state)
+        placement = Placement(skips, seed, None if behind is None else behind.placement)
         answers: list[tuple[Call, Outcome | Recall]] = []
         members: list[_Member] = []
         proposals: list[Proposal] = []
         waiting: list[Call] = []
         left: list[Call] = []
-        pending: set[str] = set()
+        before = _Sent(frozenset() if behind is None else behind.written)
+        written: set[str] = set()
+        fresh_from = self._rounds + (behind is not None)
         size = 0
         for at, call in enumerate(calls):
             if len(members) >= BATCH_PROPOSALS_MAX:
@@ -210,7 +236,7 @@ class Protocol:
             if known := self._known(call):
                 answers.append((call, known))
                 continue
-            if not self._knows_enough(call):
+            if not self._knows_enough(call, fresh_from):
                 waiting.append(call)
                 continue
             mark = placement.mark()
@@ -220,11 +246,11 @@ class Protocol:
                 waiting.append(call)
                 continue
             reads = (*decision.reads, tags.command(call.key, call.step))
-            if not pending.isdisjoint(reads):
+            if not written.isdisjoint(reads) or before.meets(reads):
                 placement.rewind(mark)  # it builds on what is only proposed: not in this batch
                 left.append(call)
                 continue
-            built = self._build(call, decision, reads)
+            built = self._build(call, decision, reads, random)
             if isinstance(built, Refusal):
                 placement.rewind(mark)
                 waiting.append(call)
@@ -238,8 +264,13 @@ class Protocol:
             proposals.append(proposal)
             size += length
             for entry in proposal.entries:
-                pending.update(entry.t.decode().split())
-        return Batch(tuple(members), tuple(proposals), tuple(waiting), tuple(left)), answers
+                written.update(entry.t.decode().split())
+        return (
+            Batch(
+                tuple(members), tuple(proposals), tuple(waiting), tuple(left), placement, written
+            ),
+            answers,
+        )
 
     def _decide(self, call: Call, placement: Placement, now_ms: int) -> Decision | LedgerError:
         """What is decided of a call. What a decision stumbles over is its caller's alone.
@@ -254,14 +285,15 @@ class Protocol:
             message = f"the command could not be decided: {type(error).__name__}: {error}"
             return LedgerError(message, "nothing was written; please report it")
 
-    def _knows_enough(self, call: Call) -> bool:
+    def _knows_enough(self, call: Call, fresh_from: int) -> bool:
         """Whether the state is new enough to say which leases the command speaks of.
 
         What an owner or a label holds is found in the state and not named by the command. So the
-        state must be at least as new as the call, or a lease granted just before would be left.
+        state must be at least as new as the call, or a lease granted just before would be left:
+        a batch that was sent behind it must have been settled.
         """
         if call.first_round is None:
-            call.first_round = self._rounds
+            call.first_round = fresh_from
         return self._rounds > call.first_round or not _selects(call.command)
 
     def _known(self, call: Call) -> Recall | Refusal | None:
@@ -276,12 +308,11 @@ class Protocol:
         return Recall(remembered)
 
     def _build(
-        self, call: Call, draft: Draft, reads: tuple[str, ...]
+        self, call: Call, draft: Draft, reads: tuple[str, ...], random: _Bytes
     ) -> tuple[_Member, Proposal, int] | Refusal:
         """The bytes of a draft, and the records that they will be read back as."""
         parts = len(draft.changes)
-        random = self._randomness(8 + 16 * parts)
-        nonce = random[:8]
+        nonce = random.take(_NONCE_BYTES)
         generation = self.continuity.generation
         decided_at = self.continuity.anchor.position
         entries: list[NewEntry] = []
@@ -289,18 +320,18 @@ class Protocol:
         size = 0
         c = b""
         for part, change in enumerate(draft.changes):
-            salt = random[8 + 16 * part : 24 + 16 * part]
-            sealed = Sealed(salt, *change.sealed[1:])
-            header = Header(call.key, call.step, change.cause, change.effective_at_ms)
+            event, sealed, cause, effective_at_ms = change
+            sealed = Sealed(random.take(_SALT_BYTES), *sealed[1:])
+            header = Header(call.key, call.step, cause, effective_at_ms)
             try:
-                e, s, t = encode_entry(change.event, sealed, header)
+                e, s, t = encode_entry(event, sealed, header)
             except ValueError as error:
                 return Refusal("invalid", f"too large for an event: {error}", "split it")
             commit = Commit(nonce, part, parts, generation, decided_at, call.request)
             commit, c = encode_commit(commit, e, s)
             size += len(e) + len(s) + len(t) + len(c)
             entries.append(NewEntry(e, s, t, c))
-            made.append((change.event, sealed, header, commit))
+            made.append((event, sealed, header, commit))
         if parts > COMMIT_EVENTS_MAX or size > COMMIT_BYTES_MAX:
             message = f"{parts} events of {size} bytes are more than one commit holds"
             hint = f"at most {COMMIT_EVENTS_MAX} events and {COMMIT_BYTES_MAX} bytes: split it"
@@ -315,8 +346,8 @@ class Protocol:
             IntegrityError: the tail is not what must come next.
         """
         self._rounds += 1
-        tail = admit_all(self.continuity, reply.tail)
-        self.state.apply_all(tail)
+        tail = admit_rows(self.continuity, reply.tail)
+        self.state.apply_rows(tail)
         answers: list[tuple[Call, Outcome | Recall]] = []
         again: list[Call] = []
         beaten: list[int] = []
@@ -335,7 +366,7 @@ class Protocol:
                 again.append(call)
             else:
                 answers.append((call, answer))
-        return Settled(tuple(answers), (*again, *batch.left))
+        return Settled(tuple(answers), (*again, *batch.left), alone=not reply.tail)
 
     def _commit(self, member: _Member, verdict: Committed, ms: int) -> Done:
         records = [
@@ -357,5 +388,5 @@ class Protocol:
             return Held(decision.leases)
         if isinstance(decision, Refusal):
             return decision
-        built = self._build(call, decision, decision.reads)
+        built = self._build(call, decision, decision.reads, _Bytes(self._randomness))
         return built if isinstance(built, Refusal) else None

@@ -105,6 +105,10 @@ class Answers:
         """The lowest free address of a pool that is not below `start`."""
         return self.pool_table.free(pool_id).lowest(start)
 
+    def free_run(self, pool_id: int, start: int) -> tuple[int, int] | None:
+        """The lowest free address from `start` on, and one up to which all is free from there."""
+        return self.pool_table.free(pool_id).run(start)
+
     def nth_free(self, pool_id: int, n: int) -> int | None:
         """The free address with exactly `n` free ones below it."""
         return self.pool_table.free(pool_id).nth(n)

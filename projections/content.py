@@ -14,18 +14,9 @@ import msgpack
 
 from engine.decide_config import pool_event, reservation_event
 from engine.facts import Facts, Lease
+from engine.lasting import term_began_ms
 
 CONTENT_VERSION: Final = 1
-
-
-def term_began_ms(lease: Lease) -> int:
-    """Since when the time of a lease counts: its last renewal, or else when it became true.
-
-    With ``ttl_s`` from then it ends when it ends, so this is what another ledger is to be told.
-    """
-    if lease.ttl_s is None or lease.expires_at_ms is None:
-        return lease.effective_at_ms
-    return lease.expires_at_ms - lease.ttl_s * 1_000
 
 
 def content_digest(facts: Facts) -> str:

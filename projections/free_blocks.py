@@ -215,8 +215,7 @@ class FreeBlocks:
 
     def _of(self, order: int) -> Iterator[tuple[int, int]]:
         level, within = divmod(order, _BITS)
-        numbers = self._with.get(order)
-        assert numbers is not None, "no order is without a node"
+        numbers = self._with.of(order)
         number = next_held(numbers, 0)
         while number is not None:
             begins = maximal(self._nodes[level][number] >> _BITS, within)
@@ -232,8 +231,7 @@ class FreeBlocks:
         found: dict[int, int] = {}
         for order in self._with.orders():
             level, within = divmod(order, _BITS)
-            numbers = self._with.get(order)
-            assert numbers is not None, "no order is without a node"
+            numbers = self._with.of(order)
             nodes, number = self._nodes[level], next_held(numbers, 0)
             count = 0
             while number is not None:

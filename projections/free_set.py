@@ -225,11 +225,15 @@ class FreeSet:
         offset = self._lowest(0 if start is None else max(start - self._first, 0))
         return None if offset is None else self._first + offset
 
+    def run(self, start: int) -> tuple[int, int] | None:
+        """Return the lowest free address from `start` on, and one up to which all is free."""
+        low = self.lowest(start)
+        return None if low is None else (low, self._first + self._end(low - self._first))
+
     def nth(self, n: int, start: int | None = None) -> int | None:
         """Return the free address with exactly `n` free ones below it (but not below `start`).
 
-        It is None if there are not so many. It costs by `n` only where the free addresses lie
-        scattered over many open ranges.
+        It is None if there are not so many. It costs by `n` only over many open ranges.
         """
         assert n >= 0, "there is no address before the lowest"
         offset = self._lowest(0 if start is None else max(start - self._first, 0))
@@ -259,18 +263,13 @@ class FreeSet:
         """
         offset = self._search(0 if start is None else max(start - self._first, 0))
         while offset is not None and limit != 0:
-            end = self._highs[bisect_right(self._lows, offset) - 1] + 1
-            taken = next_held(self._taken, offset)
-            end = end if taken is None else min(end, taken)
-            yield self._first + offset, self._first + end - 1
+            end = self._end(offset)
+            yield self._first + offset, self._first + end
             limit = None if limit is None else limit - 1
-            offset = self._search(end)
+            offset = self._search(end + 1)
 
     def canonical(self) -> list[tuple[int, int]]:
-        """Return the ranges of all taken addresses, lowest first: the same for the same set.
-
-        It depends neither on how the set came about nor on the library's format.
-        """
+        """Return the ranges of all that is taken, lowest first: the same however it came about."""
         first = self._first
         return [(first + low, first + high) for low, high in self._taken.runs()]
 
@@ -286,6 +285,12 @@ class FreeSet:
         if start <= self._frontier:
             return self._advance()
         return self._search(start)
+
+    def _end(self, offset: int) -> int:
+        """The last of the free offsets that follow a free one without a gap."""
+        last = self._highs[bisect_right(self._lows, offset) - 1]
+        taken = next_held(self._taken, offset)
+        return last if taken is None else min(last, taken - 1)
 
     def _advance(self) -> int | None:
         """Move the frontier past the next free offset, and return that; None if there is none."""

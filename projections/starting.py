@@ -19,7 +19,7 @@ from engine.errors import (
 )
 from engine.events import HistoryRestored, SpaceCreated
 from engine.reading import Checkpoint, Continuity, HighWater, find_entry, resume
-from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Head, Stream
+from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Head, Stream, not_as_seen
 from engine.wire import decode_entry
 
 BEYOND_HINT: Final = "`now` waits for the next event"
@@ -112,8 +112,7 @@ def estranged(stream: Stream, checkpoint: Checkpoint) -> IntegrityError:
             f"but the reader had come to position {anchor.position}"
         )
         return HistoryDiverged(message, RESTORE_HINT, last)
-    message = f"position {anchor.position} is not the entry that was seen there before"
-    return HistoryDiverged(message, RESTORE_HINT, anchor.position)
+    return not_as_seen(anchor.position)
 
 
 def _resumed(checkpoint: Checkpoint, remembered: HighWater | None) -> Continuity:

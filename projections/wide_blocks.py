@@ -44,9 +44,9 @@ class ByOrder:
         """The orders that have a number, the lowest first."""
         return sorted(self._sets)
 
-    def get(self, order: int) -> NarrowBitmap | WideBitmap | None:
-        """The numbers of an order."""
-        return self._sets.get(order)
+    def of(self, order: int) -> NarrowBitmap | WideBitmap:
+        """The numbers of an order, which must have some."""
+        return self._sets[order]
 
     def has(self, order: int, number: int) -> bool:
         """Whether an order has a number."""
@@ -143,9 +143,7 @@ class WideBlocks:
             return number
         found: int | None = None
         for order in self._held.orders():
-            bitmap = self._held.get(order)
-            assert bitmap is not None, "no order is without a block"
-            following = next_held(bitmap, (number >> order) + 1)
+            following = next_held(self._held.of(order), (number >> order) + 1)
             if following is not None and (found is None or following << order < found):
                 found = following << order
         return found
@@ -154,10 +152,8 @@ class WideBlocks:
         """How many held numbers there are from `start` to before `end`."""
         total = 0
         for order in self._held.orders():
-            bitmap = self._held.get(order)
-            assert bitmap is not None, "no order is without a block"
             first, last = start >> order, (end - 1) >> order
-            total += bitmap.range_cardinality(first, last + 1) << order
+            total += self._held.of(order).range_cardinality(first, last + 1) << order
             if self._held.has(order, first):
                 total -= start - (first << order)
             if self._held.has(order, last):
@@ -169,9 +165,7 @@ class WideBlocks:
         return heapq.merge(*(self._runs_of(order) for order in self._held.orders()))
 
     def _runs_of(self, order: int) -> Iterator[tuple[int, int]]:
-        bitmap = self._held.get(order)
-        assert bitmap is not None, "no order is without a block"
-        for low, high in bitmap.runs():
+        for low, high in self._held.of(order).runs():
             yield low << order, ((high + 1) << order) - 1
 
     def chunks(self) -> list[tuple[int, Chunks]]:

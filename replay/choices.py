@@ -19,12 +19,14 @@ from engine.entry import Record
 from engine.events import LeaseGranted
 from engine.facts import Facts, Pool
 from engine.obstacles import reservation_against
+from engine.placement import Placement
 from engine.reading import Continuity, entry_from, find_entry
 from engine.spans import is_single
 from engine.stream import Stream
 from engine.wire import decode_entry
 from projections.collector import seldom_collecting
 from projections.state import LedgerState
+from replay.picks import pass_over
 from replay.walk import walk
 
 
@@ -109,8 +111,8 @@ def choices(
             lease_id = grant.record.position
             first = found.get(lease_id)
             if first is None or first.how is How.NOT_FIRST:
-                taken = () if first is None else _before_in_commit(stream, grant)
-                found[lease_id] = how_chosen(state, grant, taken)
+                before = () if first is None else _before_in_commit(stream, grant)
+                found[lease_id] = how_chosen(state, grant, before)
     return found
 
 
@@ -131,12 +133,15 @@ def _said_itself(grant: Grant) -> Choice | None:
 
 
 class _Then(NamedTuple):
-    """A grant on the facts that its address was chosen on; `taken` were given before it."""
+    """A grant on the facts that its address was chosen on; `placement` passes over what was given.
+
+    What is chosen from it is claimed in it, so only one of the ways to choose may ask it.
+    """
 
     facts: Facts
     grant: Grant
     pool: Pool
-    taken: frozenset[int]
+    placement: Placement
 
     @property
     def address(self) -> Address:
@@ -155,11 +160,15 @@ class _Then(NamedTuple):
         return self.grant.record.sealed.owner or ""
 
 
-def how_chosen(facts: Facts, grant: Grant, taken: Iterable[Address] = ()) -> Choice:
-    """How the address of a grant was chosen on these facts; `taken` are given before it."""
+def how_chosen(facts: Facts, grant: Grant, before: Iterable[LeaseGranted] = ()) -> Choice:
+    """How the address of a grant was chosen on these facts, and beside what `before` granted."""
     pool = facts.pool_of(grant.event.pool_id)
     assert pool is not None, "what an address is granted from was there when it was decided"
-    then = _Then(facts, grant, pool, frozenset(map(to_int, taken)))
+    placement = Placement()
+    for event in before:
+        if event.pool_id == pool.pool_id:
+            pass_over(placement, pool, event)
+    then = _Then(facts, grant, pool, placement)
     decided_at = grant.record.commit.decided_at
     for how, find in _FINDERS.items():
         text = find(then)
@@ -225,7 +234,7 @@ def _best_fit(then: _Then) -> str | None:
     event = then.grant.event
     if not then.is_block:
         return None
-    first, _ = next(then.facts.free_blocks(then.pool.pool_id, event.prefix_length), (None, 0))
+    first = then.placement.propose_block(then.facts, then.pool, event.prefix_length)
     fits = "the lowest of the smallest free blocks that it fits in"
     return f"{fits}, of pool {then.pool.name}" if first == to_int(then.address) else None
 
@@ -244,13 +253,9 @@ def _rested_longest(then: _Then) -> str | None:
 
 
 def _lowest_free(then: _Then) -> str | None:
-    facts, pool_id = then.facts, then.pool.pool_id
-    if then.is_block:
+    if then.is_block or then.pool.spec.policy != "lowest":
         return None
-    value = facts.lowest_free(pool_id)
-    while value in then.taken:
-        value = facts.lowest_free(pool_id, value + 1)
-    if then.pool.spec.policy != "lowest" or value != to_int(then.address):
+    if then.placement.propose(then.facts, then.pool) != to_int(then.address):
         return None
     return f"the lowest free address of pool {then.pool.name}"
 
@@ -258,8 +263,7 @@ def _lowest_free(then: _Then) -> str | None:
 def _longest_idle(then: _Then) -> str | None:
     if then.is_block or then.pool.spec.policy not in {"least-recently-used", "sticky"}:
         return None
-    order = (v for v in then.facts.longest_idle(then.pool.pool_id) if v not in then.taken)
-    if next(order, None) != to_int(then.address):
+    if then.placement.propose_idle(then.facts, then.pool) != to_int(then.address):
         return None
     return f"never held, or the longest idle of pool {then.pool.name}"
 
@@ -279,7 +283,7 @@ _FINDERS: Final[dict[How, Callable[[_Then], str | None]]] = {
 }
 
 
-def _before_in_commit(stream: Stream, grant: Grant) -> list[Address]:
+def _before_in_commit(stream: Stream, grant: Grant) -> list[LeaseGranted]:
     """What the same commit granted before."""
     record = grant.record
     part = record.commit.part
@@ -288,4 +292,4 @@ def _before_in_commit(stream: Stream, grant: Grant) -> list[Address]:
         return []
     entries = stream.read(first.ms, first.position - 1, part)
     events = (decode_entry(raw).event for raw in entries)
-    return [Address(event.address) for event in events if isinstance(event, LeaseGranted)]
+    return [event for event in events if isinstance(event, LeaseGranted)]

@@ -99,14 +99,19 @@ class Mirror:
     """Copies one space from a source to a target; after any error it looks anew where it is."""
 
     def __init__(
-        self, source: Stream, target: Target, space: str, ends: Ends, now_ms: Callable[[], int]
-    ) -> None:
-        """Copy `space`; `now_ms` is asked when the mirror is level with its source."""
+        self, source: Stream, target: Target, space: str, ends: Ends, now_ms: Callable[[], int],
+        *, entries_max: int = PAGE_ENTRIES,
+    ) -> None:  # fmt: skip
+        """Copy `space`, reading so many entries at a time.
+
+        `now_ms` is asked when the mirror is level with its source.
+        """
         self._source = source
         self._target = target
         self._space = space
         self._ends = ends
         self._now_ms = now_ms
+        self._entries_max = entries_max
         self._anew = _ANEW.format(key=f"ipledger:{{{space}}}")
         self.copied = 0
         self._attached = False
@@ -133,8 +138,9 @@ class Mirror:
         if event is None:
             message = f"space {self._space} does not exist on {self._ends.source}"
             raise Refused(Refusal("not_found", message, "check --from and --space", "from"))
-        marker = self._target.marker()
+        # In this order: a copy of ours whose reply was lost may land in between, with its marker.
         self._head = self._target.head()
+        marker = self._target.marker()
         if marker is None and self._head.position:
             raise self._occupied()
         self._marker = marker or Marker(event.space_id, self._ends.source)
@@ -281,10 +287,10 @@ class Mirror:
         A source that was replaced or failed over, however briefly it was away, is noticed here.
         """
         if self._last is None:
-            page = self._source.read(0, 0, PAGE_ENTRIES)
+            page = self._source.read(0, 0, self._entries_max)
         else:
             ms, position = self._last[:2]
-            page = self._source.read(ms, position - 1, PAGE_ENTRIES + 1)
+            page = self._source.read(ms, position - 1, self._entries_max + 1)
             if page[:1] != [self._last]:
                 raise _Moved
             del page[0]

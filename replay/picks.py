@@ -20,7 +20,7 @@ from engine.granting import TAKES_OVER_LEVEL
 from engine.model import Policy
 from engine.placement import Placement
 from engine.reading import entry_from
-from engine.spans import is_single
+from engine.spans import is_single, last_of
 from engine.stream import PAGE_ENTRIES, RESTORE_HINT, Stream
 from engine.wire import decode_entry
 from projections.state import LedgerState
@@ -85,6 +85,16 @@ def explain_pick(stream: Stream, lease_id: int) -> Pick:
     )
 
 
+def pass_over(placement: Placement, pool: Pool, event: LeaseGranted) -> None:
+    """Let what is chosen next lie beside all that an event grants from this very pool."""
+    last = last_of(event.address, event.prefix_length)
+    # A single address is claimed as one: as a block it would slow every later claim.
+    if is_single(event.address, event.prefix_length):
+        placement.claim(pool, last)
+    else:
+        placement.claim_block(pool, int.from_bytes(event.address), last)
+
+
 def _chosen(stream: Stream, state: LedgerState, pool: Pool, record: Record) -> int | None:
     """What the policy chooses beside what was granted since the state, before this record."""
     placement = Placement()
@@ -95,7 +105,7 @@ def _chosen(stream: Stream, state: LedgerState, pool: Pool, record: Record) -> i
                 break
             event = decode_entry(raw).event
             if isinstance(event, LeaseGranted) and event.pool_id == pool.pool_id:
-                placement.claim(pool, int.from_bytes(event.address))
+                pass_over(placement, pool, event)
         ms, position = page[-1].ms, page[-1].position
         if position >= record.position:
             break

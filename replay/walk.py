@@ -10,7 +10,7 @@ from engine.bulk import Row
 from engine.entry import Commit, Record
 from engine.errors import HistoryDiverged
 from engine.reading import Continuity, HighWater
-from engine.stream import RESTORE_HINT, Stream
+from engine.stream import RESTORE_HINT, Stream, shorter_than_seen
 
 
 class Fold(Protocol):
@@ -59,11 +59,7 @@ def walk(
     """
     head = stream.head()
     if remembered is not None and head.position < remembered.position:
-        message = (
-            f"the stream ends at position {head.position}, "
-            f"but position {remembered.position} was seen before"
-        )
-        raise HistoryDiverged(message, RESTORE_HINT, head.position)
+        raise shorter_than_seen(head.position, remembered.position)
     ahead = iter(stops)
     stop = next(ahead, None)
     while stop is not None and stop <= continuity.anchor.position:

@@ -77,10 +77,11 @@ def export(settings: Settings, /, **asked: Unpack[_Asked]) -> None:
         for name in terminating_pools(state):
             told = f"pool {name} is terminating, which no manifest says: it is stated as disabled"
             click.echo(f"warning: {plain(told)}", err=True)
-    late = len(state.leases_due(time.time_ns() // 1_000_000, 1_000_000))
-    if "lease" in kinds and late and asked["at"] is None:
-        told = f"{late} leases are past their time, and are left out where this is applied"
-        click.echo(f"warning: {told}: run `ipledger sweep` first", err=True)
+    if "lease" in kinds and asked["at"] is None:
+        late = len(state.leases_due(time.time_ns() // 1_000_000, 1_000_000))
+        if late:
+            told = f"{late} leases are past their time, and are left out where this is applied"
+            click.echo(f"warning: {told}: run `ipledger sweep` first", err=True)
     for text in _texts(manifests_of(state, kinds), settings.output):
         write(text, newline=False)
 

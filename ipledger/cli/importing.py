@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -13,6 +12,7 @@ from engine.errors import EXIT_CODES, InvalidInput, Refused
 from engine.names import DEFAULT_SPACE
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain, plain_lines, table
+from ipledger.cli.stdin import read_stdin
 
 if TYPE_CHECKING:
     from ipledger.importing import Found, FoundLease, Imported, Plan
@@ -66,7 +66,7 @@ def import_(settings: Settings, /, *, paths: tuple[str, ...], **asked: Unpack[_A
     from ipledger.manifests import read_sources
 
     source = _source(asked["source"], paths)
-    sources = read_sources(paths, _read_stdin, _SOURCE_BYTES_MAX)
+    sources = read_sources(paths, read_stdin, _SOURCE_BYTES_MAX)
     size = sum(len(text) for _, text in sources)
     if size > _LONG:
         click.echo(f"ipledger: reading {size / 1e6:.0f} MB", err=True)
@@ -104,14 +104,6 @@ def _source(given: str | None, paths: Sequence[str]) -> str:
     if given is None:
         given = "stdin" if paths[0] == "-" else Path(paths[0]).name or paths[0]
     return check_text(given, "source")
-
-
-def _read_stdin() -> str:
-    """Standard input as UTF-8, whatever the locale says; no more of it than may be used."""
-    if sys.stdin is None:
-        raise InvalidInput("<stdin>: it is closed", "give a file, or pipe one in")
-    content: bytes = sys.stdin.buffer.read(_SOURCE_BYTES_MAX + 1)
-    return content.decode("utf-8-sig")
 
 
 def _definitions(ledger: Ledger, objects: Sequence[Any]) -> tuple[Applied, ...]:

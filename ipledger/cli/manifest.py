@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from ipledger.cli.complete import complete_kind, complete_name
 from ipledger.cli.kinds import find_object
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain
+from ipledger.cli.stdin import read_stdin
 
 if TYPE_CHECKING:
     from engine.commands import Target
@@ -38,23 +38,10 @@ def read_files(paths: Sequence[str], namespace: str | None = None) -> Parsed:
 
     if "" in paths:  # to a path, nothing means the directory that one is in
         raise InvalidInput("-f names no file", "give a file, a directory, or -")
-    parsed = parse(read_sources(paths, _read_stdin), namespace)
+    parsed = parse(read_sources(paths, read_stdin), namespace)
     for warning in parsed.warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
     return parsed
-
-
-def _read_stdin() -> str:
-    """Standard input as UTF-8, whatever the locale says; no more of it than may be used."""
-    from ipledger.manifests.sources import SOURCE_BYTES_MAX
-
-    if sys.stdin is None:
-        raise InvalidInput("<stdin>: it is closed", "give a file, or pipe manifests in")
-    content: bytes = sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
-    if len(content) > SOURCE_BYTES_MAX:
-        why = f"it is larger than {SOURCE_BYTES_MAX // 1024**2} MiB"
-        raise InvalidInput(f"<stdin>: {why}", "split it into several files")
-    return content.decode("utf-8-sig")
 
 
 @verb(examples=("ipledger apply -f pools.yaml", "kubectl get sp,sr -o yaml | ipledger apply -f -"))

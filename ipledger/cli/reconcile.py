@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
@@ -15,6 +14,7 @@ from ipledger.cli.complete import complete_pool
 from ipledger.cli.leases import address_text, read_labels
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, plain, table
+from ipledger.cli.stdin import read_stdin
 
 if TYPE_CHECKING:
     from engine.comparing import Compared
@@ -124,9 +124,7 @@ def _read(path: str) -> tuple[bytes, str, int]:
         InvalidInput: it cannot be read, is too large, or was being written.
     """
     if path == "-":
-        if sys.stdin is None:
-            raise InvalidInput("<stdin>: it is closed", "give a file, or pipe one in")
-        return _bounded(sys.stdin.buffer.read(_BYTES_MAX + 1)), "stdin", time.time_ns() // 1_000_000
+        return _bounded(read_stdin(_BYTES_MAX)), "stdin", time.time_ns() // 1_000_000
     try:
         with Path(path).open("rb") as file:
             before = os.fstat(file.fileno())

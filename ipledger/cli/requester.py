@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import click
@@ -68,13 +68,15 @@ _OPTIONS = (
 
 def around_options(function: _Function) -> _Function:
     """Add the options that say where a pod runs to a verb."""
-    for option in reversed(_AROUND):
-        function = option(function)
-    return function
+    return _with(_AROUND, function)
 
 
 def requester_options(function: _Function) -> _Function:
     """Add these options to a verb."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, function)
+
+
+def _with(options: Sequence[Callable[[_Function], _Function]], function: _Function) -> _Function:
+    for option in reversed(options):
         function = option(function)
     return function

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.addresses import Address, RangeSet, parse_address, parse_subnet
+from engine.addresses import RangeSet
 from engine.commands import Adopted, PutPool, PutReservation
 from engine.errors import InvalidInput
 from engine.shapes import SECONDS_MAX
@@ -65,19 +65,6 @@ def term_until(until_ms: int, since_ms: int | None, now_ms: int) -> Term:
         message = f"it would last {ttl_s} s"
         raise InvalidInput(message, "a lease lasts from a second to a century")
     return Term(until_ms - ttl_s * 1_000, ttl_s)
-
-
-def parse_held(text: str) -> tuple[Address, int]:
-    """What a lease holds: ADDRESS, or ADDRESS/LENGTH for a block.
-
-    Raises:
-        InvalidInput: it is neither, or the block has host bits.
-    """
-    address_text, slash, _ = text.partition("/")
-    address = parse_address(address_text)
-    if not slash:
-        return address, len(address) * 8
-    return address, parse_subnet(text).prefix_length
 
 
 class Once:

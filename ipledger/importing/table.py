@@ -12,7 +12,8 @@ from engine.errors import InvalidInput
 from engine.model import DEFAULT_INTERFACE
 from engine.names import Labels, check_interface, check_labels, check_name, check_text
 from ipledger.durations import parse_duration
-from ipledger.importing.found import Found, FoundLease, Once, parse_held, term_until
+from ipledger.held_texts import parse_held
+from ipledger.importing.found import Found, FoundLease, Once, term_until
 from ipledger.manifests.fields import inside
 from ipledger.manifests.sources import Source
 from ipledger.times import parse_time

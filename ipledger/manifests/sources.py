@@ -21,14 +21,14 @@ class Source(NamedTuple):
 
 
 def read_sources(
-    paths: Sequence[str], stdin: Callable[[], str], bytes_max: int | None = None
+    paths: Sequence[str], stdin: Callable[[int], bytes], bytes_max: int | None = None
 ) -> list[Source]:
     """Read what each path stands for.
 
     Args:
         paths: Files; directories, which stand for the manifests in them in the order of their
             names, not those of directories below; or ``-``.
-        stdin: Called for ``-``.
+        stdin: Called for ``-`` with `bytes_max`; of what is larger it may return a part.
         bytes_max: How large each of them may be.
 
     Raises:
@@ -77,37 +77,30 @@ def _read_file(path: str, bytes_max: int) -> Source:
             content = file.read(bytes_max + 1)
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
         raise _unreadable(path, error) from None
-    _check_size(path, len(content), bytes_max)
-    try:
-        return Source(path, content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
+    return _source(path, content, bytes_max)
 
 
-def _read_stdin(stdin: Callable[[], str], bytes_max: int) -> Source:
+def _read_stdin(stdin: Callable[[int], bytes], bytes_max: int) -> Source:
     name = "<stdin>"
     try:
-        text = stdin()
-    except UnicodeDecodeError as error:
-        raise _not_utf8(name, error) from None
+        content = stdin(bytes_max)
     except OSError as error:
         raise _unreadable(name, error) from None
-    _check_size(name, len(text), bytes_max)
-    return Source(name, text)
+    return _source(name, content, bytes_max)
 
 
-def _check_size(name: str, size: int, bytes_max: int) -> None:
-    if size > bytes_max:
+def _source(name: str, content: bytes, bytes_max: int) -> Source:
+    if len(content) > bytes_max:
         why = f"it is larger than {bytes_max // 1024**2} MiB"
         raise InvalidInput(f"{name}: {why}", "split it into several files")
+    try:
+        return Source(name, content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        why = f"it is not UTF-8 text (byte {error.start + 1})"
+        raise InvalidInput(f"{name}: {why}", "save it as UTF-8") from None
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> InvalidInput:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     hint = "give a file, a directory, or - for standard input"
     return InvalidInput(f"{name}: it cannot be read: {reason}", hint)
-
-
-def _not_utf8(name: str, error: UnicodeDecodeError) -> InvalidInput:
-    why = f"it is not UTF-8 text (byte {error.start + 1})"
-    return InvalidInput(f"{name}: {why}", "save it as UTF-8")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from engine.addresses import Address, RangeSet, from_int, parse_address, parse_subnet
+from engine.addresses import Address, RangeSet
 from engine.errors import InvalidInput
 from engine.model import DEFAULT_INTERFACE
 from engine.names import Labels, check_interface, check_name, check_text
+from ipledger.held_texts import parse_held
 from ipledger.manifests.fields import Fields, inside
 from ipledger.manifests.metadata import read_annotations, read_metadata
 from ipledger.times import parse_time
@@ -141,11 +142,7 @@ def _held(spec: Fields) -> tuple[Address, int]:
     """An address, or a block as ADDRESS/LENGTH."""
     text = spec.required_text("address", "write ADDRESS, or ADDRESS/LENGTH for a block")
     with inside("spec.address: "):
-        if "/" not in text:
-            address = parse_address(text)
-            return address, len(address) * 8
-        block = parse_subnet(text)
-    return from_int(block.first, block.family), block.prefix_length
+        return parse_held(text)
 
 
 def _end_ms(spec: Fields, since_ms: int, ttl_s: int | None) -> int | None:

@@ -180,8 +180,9 @@ class _Builder:
         if self._wanting_key() is not None:
             raise _complex_key(event)
         if event.anchor not in self._anchors:
-            why = f"the alias *{event.anchor} stands for nothing, or for what it is part of"
-            raise _at(event.start_mark, why, f"put &{event.anchor} before the value, further up")
+            name = str(event.anchor)[:_SHOWN_LENGTH]
+            why = f"the alias *{name} stands for nothing, or for what it is part of"
+            raise _at(event.start_mark, why, f"put &{name} before the value, further up")
         value, weight, height = self._anchors[event.anchor]
         self._weigh(event, weight)
         self._check_depth(event, height)

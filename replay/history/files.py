@@ -75,8 +75,10 @@ class HistoryFiles:
             raise unusable(self.path, error) from error
         return Path(name), handle
 
-    def switch(self, to: Path) -> None:
+    def switch(self, to: Path, instead_of: Path | None) -> bool:
         """Let the name stand for the file `to`, and delete the one that it stood for.
+
+        Nothing is done, and False is returned, if that is not `instead_of` any more.
 
         Raises:
             Unavailable: the directory cannot be written.
@@ -84,6 +86,8 @@ class HistoryFiles:
         link = to.with_name(f"{to.name}.link")
         with self._locked(_SWITCH, fcntl.LOCK_EX):
             before = self.target()
+            if before != instead_of:
+                return False
             try:
                 # Relative, so that a directory of views can be moved.
                 link.symlink_to(to.name)
@@ -92,6 +96,7 @@ class HistoryFiles:
                 raise unusable(self.path, error) from error
             if before is not None and before != self.path.absolute():
                 remove(before)
+        return True
 
     def _sweep(self) -> None:
         """Delete what is neither in use nor a lock, while nobody builds."""

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from engine.addresses import BITS, Address, Subnet, family_of, from_int
+from engine.entry import ORIGIN
 from engine.reading import Checkpoint
 from replay.history.definitions import COLUMNS, KINDS, Kind, Version, versions
 from replay.history.lookup import TenureSpan
-from replay.history.schema import TENURE_COLUMNS, family_key
+from replay.history.schema import TENURE_COLUMNS, family_key, nothing
 from replay.history.tenure import Row, Tenure, TenureReader
 from replay.history.words import Words
 
@@ -93,24 +94,21 @@ class History:
         self, address: Address, at_ms: int, known_at_ms: int | None = None
     ) -> Tenure | None:  # fmt: skip
         """Who held an address at a time, alone or in a block; the smallest block, if several."""
-        for key, prefix_length in self._blocks(address):
-            # The tenures of one block do not overlap in effect: only the last begun can cover it.
-            row = self._database.execute(
-                f"{_SELECT} WHERE address = ? AND prefix_length = ? AND from_ms <= ? "
-                "AND granted_ms <= ? ORDER BY from_ms DESC, granted DESC LIMIT 1",
-                (key, prefix_length, at_ms, _unbounded(known_at_ms)),
-            ).fetchone()
-            if row is not None:
-                tenure = self._reader.read(row, known_at_ms)
-                if tenure.covers(at_ms):
-                    return tenure
-        return None
+        # The tenures of one block do not overlap in effect: only the last begun can cover it.
+        begun = self._last_begun(address, at_ms, known_at_ms)
+        return next((tenure for tenure in begun if tenure.covers(at_ms)), None)
 
     def last_before(
         self, address: Address, at_ms: int, known_at_ms: int | None = None
     ) -> Tenure | None:  # fmt: skip
         """The last tenure of an address that began by then, alone or in a block, over or not."""
-        last: Tenure | None = None
+        begun = self._last_begun(address, at_ms, known_at_ms)
+        return max(begun, key=_beginning, default=None)
+
+    def _last_begun(
+        self, address: Address, at_ms: int, known_at_ms: int | None
+    ) -> Iterator[Tenure]:  # fmt: skip
+        """The last tenure to begin by then of each block that an address lies in, itself first."""
         for key, prefix_length in self._blocks(address):
             row = self._database.execute(
                 f"{_SELECT} WHERE address = ? AND prefix_length = ? AND from_ms <= ? "
@@ -118,10 +116,7 @@ class History:
                 (key, prefix_length, at_ms, _unbounded(known_at_ms)),
             ).fetchone()
             if row is not None:
-                tenure = self._reader.read(row, known_at_ms)
-                if last is None or _beginning(tenure) > _beginning(last):
-                    last = tenure
-        return last
+                yield self._reader.read(row, known_at_ms)
 
     def of_address(self, address: Address) -> Wanted:
         """An address, and the blocks that contain it."""
@@ -258,6 +253,19 @@ class History:
     ) -> Iterator[Version]:
         """Definitions of one kind, by position: those of a name, or those in force at a time."""
         return versions(self._database, kind, name=name, at_ms=at_ms)
+
+
+class NoHistory:
+    """The history of a space in which nothing has happened yet."""
+
+    def __init__(self) -> None:
+        self._database = nothing()
+        checkpoint = Checkpoint(bytes(16), "", 0, 0, ORIGIN)
+        self.history = History(self._database, Words(self._database), checkpoint, 0, 0)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._database.close()
 
 
 def _unbounded(known_at_ms: int | None) -> int:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from engine.entry import ORIGIN, Record
+from engine.entry import Record
 from engine.errors import ContradictoryEvent, LedgerError
 from engine.reading import Checkpoint
 from replay.history import schema
@@ -219,24 +219,38 @@ class HistoryView:
             os.fsync(file)
         build.with_name(build.name + COLLECTED).unlink()
         checkpoint, self._build = self._checkpoint, None
-        if self._is_there(checkpoint):
-            remove(build)
-        else:
-            self._files.switch(build)
+        self._take_name(build, checkpoint)
         self._let_go()
         self.load()
 
-    def _is_there(self, checkpoint: Checkpoint) -> bool:
-        """Whether another process has built the same anew meanwhile, and has come as far."""
-        if self._files.target() == self._replaced:
-            return False
-        other = HistoryView(self._files.path, checkpoint.space_id)
-        try:
-            found = other.load()
-        except LedgerError:
-            return False
-        finally:
-            other.close()
+    def _take_name(self, build: Path, checkpoint: Checkpoint) -> None:
+        """Switch to a build, unless another process has built the same meanwhile and as far.
+
+        What has the name then is held until that is done: nobody folds on in what loses its name.
+        """
+        while True:
+            target = self._files.target()
+            other = HistoryView(self._files.path, checkpoint.space_id)
+            try:
+                if target != self._replaced and other._reaches(checkpoint):
+                    remove(build)
+                    return
+                if self._files.switch(build, target):
+                    return
+            finally:
+                other.close()
+
+    def _reaches(self, checkpoint: Checkpoint) -> bool:
+        """Open it, hold it against all who fold, and tell whether it has come as far.
+
+        Where the lock is not to be had, for who holds it is stuck, what is committed counts.
+        """
+        found: Checkpoint | None = None
+        with suppress(LedgerError):
+            found = self.load()
+            if found is not None:
+                self._begin_writing()
+                found = self._read_checkpoint()
         return (
             found is not None
             and found.generation == checkpoint.generation
@@ -277,6 +291,11 @@ class HistoryView:
         self._follow_switch()
         with self._told():
             self._connection.execute("BEGIN IMMEDIATE")
+            # Who holds the lock of what has the name keeps the name on it: it is looked at again.
+            while self._build is None and not self._files.stands_for(self._opened):
+                self._connection.execute("ROLLBACK")
+                self._follow_switch()
+                self._connection.execute("BEGIN IMMEDIATE")
             if self._build is None:
                 stored = self._read_checkpoint()
                 if stored is None or stored.position < self._base:
@@ -374,16 +393,3 @@ class HistoryView:
         self._pending = []
         self._base = 0
         self._writing = False
-
-
-class NoHistory:
-    """The history of a space in which nothing has happened yet."""
-
-    def __init__(self) -> None:
-        self._database = schema.nothing()
-        checkpoint = Checkpoint(bytes(16), "", 0, 0, ORIGIN)
-        self.history = History(self._database, Words(self._database), checkpoint, 0, 0)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._database.close()

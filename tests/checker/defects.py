@@ -55,7 +55,7 @@ def _answer_before_the_commit() -> None:
                     call.settle(Done((imagined,)))
         reconnect(self, error)
 
-    Writer._reconnect = hopeful  # type: ignore[method-assign]
+    Writer._reconnect = hopeful  # type: ignore[assignment, method-assign]
 
 
 def _imagined(writer: Writer, call: Call) -> Record | None:

@@ -275,6 +275,22 @@ def test_a_pool_that_would_give_says_which() -> None:
     assert looked(ledger, "x").found.reason is Reason.HELD_BY_OWNER
 
 
+def test_a_block_is_not_what_a_single_address_is_asked_as() -> None:
+    """Blocks are counted apart: to its holder, too, an address inside is leased, not held."""
+    ledger = make()
+    (block,) = ledger.grant("a", owner="x", prefix_length=31)
+    told = ask(ledger, "10.0.0.3", "x")
+    refusal = ledger.refused(make_allocate("a", owner="x", ips=["10.0.0.3"]))
+    decides = told.verdict.decides
+    assert (decides.reason, told.verdict.given) == (Reason.LEASED, False)
+    assert (decides.refuses, decides.position) == (refusal.kind, block.position)
+    assert Reason.HELD_BY_OWNER not in {found.reason for found in told.reasons}
+    seen = looked(ledger, "x")
+    assert (seen.found.reason, seen.address) == (Reason.WOULD_GIVE, address("10.0.0.1"))
+    assert ledger.take("a", owner="x") == ["10.0.0.1"]
+    assert looked(ledger, "x").found.lease != block.lease_id
+
+
 def looked(ledger: TestLedger, owner: str) -> Outlook:
     """What pool `a` would give."""
     pool = ledger.state.pool("a")
@@ -336,6 +352,8 @@ class Wild:
             make_allocate(self.draw(st.sampled_from(["a", "b", "a,b"])), owner=owner,
                           interface=interface, ttl_s=self.draw(st.sampled_from([None, 5]))),
             make_allocate("a,b", owner=owner, interface=interface, ips=[text]),
+            make_allocate("a,b", owner=owner, interface=interface, prefix_length=31,
+                          ttl_s=self.draw(st.sampled_from([None, 5]))),
             make_release(owner=owner),
         ]))  # fmt: skip
         self.ledger.run(command)

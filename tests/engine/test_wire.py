@@ -25,6 +25,7 @@ from engine.errors import DamagedEntry, UnknownEvent
 from engine.events import Event, Sealed
 from engine.wire import (
     COMMIT_FIELD_BYTES_MAX,
+    DEPTH_MAX,
     EVENT_BYTES_MAX,
     REGISTRY,
     SEALED_BYTES_MAX,
@@ -347,6 +348,20 @@ def test_a_hundred_thousand_nested_arrays_are_damage() -> None:
     raw = sealed_up(informational(200, 1), b"\x91" * 100_000 + b"\xc0")
     with pytest.raises(DamagedEntry, match="not msgpack"):
         decode_entry(raw)
+
+
+def test_an_unknown_event_is_shallow() -> None:
+    """One that is passed over may nest 32 deep; one level more is refused by name."""
+    for levels, is_read in ((DEPTH_MAX, True), (DEPTH_MAX + 1, False), (1_000, False)):
+        body: tuple[object, ...] = ()
+        for _ in range(levels - 2):  # the event itself, and the innermost
+            body = (body,)
+        raw = sealed_up(informational(200, 1, body), SEALED)
+        if is_read:
+            assert decode_entry(raw).event == ev.Informational(200, 1, (body,))
+        else:
+            with pytest.raises(DamagedEntry, match="nested more than 32 levels deep"):
+                decode_entry(raw)
 
 
 # --- Chance ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import ipledger
 from engine.entry import Anchor
 from engine.model import LOCAL, Durability
-from engine.stream import AppendReply, Committed, Conflict, Proposal, Stream
+from engine.stream import AppendReply, AppendsWhenFetched, Committed, Conflict, Proposal, Stream
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -87,7 +87,7 @@ def _allocate(ledger: ipledger.Ledger, owner: str) -> Said:
     return Said(owner, answer.granted[0].text, None, "")
 
 
-class FarStream:
+class FarStream(AppendsWhenFetched):
     """A stream behind a delay, that counts what became of the proposals sent through it."""
 
     def __init__(self, stream: Stream, one_way_s: float) -> None:

@@ -82,7 +82,11 @@ class File(NamedTuple):
 
     @property
     def is_text(self) -> bool:
-        """Whether the content is text: as git sees it, anything without an early zero byte."""
+        """Whether the content is text: UTF-8 without an early zero byte."""
+        try:
+            self.content.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
         return b"\0" not in self.content[:8192]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import pytest
 
 import ipledger
-import ipledger.writer
+import ipledger.carrier
 from engine.commands import command_key
 from engine.endings import ENDS_MAX
 from engine.entry import Anchor, RawEntry, Record
@@ -22,7 +22,7 @@ from engine.errors import Unavailable, UnknownOutcome
 from engine.events import LeaseEnded, LeaseGranted
 from engine.memory_stream import MemoryStream
 from engine.model import LOCAL, Durability
-from engine.stream import AppendReply, Proposal
+from engine.stream import AppendReply, AppendsWhenFetched, Proposal
 from ipledger import operations
 from ipledger.ledger import Ledger
 from tests.invariants import check_stream
@@ -40,7 +40,7 @@ class Crash(Exception):
     """The process is gone at this point."""
 
 
-class FailingStream:
+class FailingStream(AppendsWhenFetched):
     """A stream whose appends fail in turn as `fail` says, by their number.
 
     With `dies` a failure is the end of the process; with `stays_down` the server is gone after it.
@@ -138,7 +138,7 @@ def prepared_series() -> MemoryStream:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer pauses before it tries again, but not for long."""
-    monkeypatch.setattr(ipledger.writer, "_PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(ipledger.carrier, "_PAUSE_FIRST_S", 0.001)
 
 
 Do = Callable[[Ledger], Any]

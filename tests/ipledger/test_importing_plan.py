@@ -20,9 +20,9 @@ from engine.memory_stream import MemoryStream
 from engine.model import LOCAL, Durability
 from engine.reading import Continuity, read_commits
 from engine.stream import AppendReply, Proposal
+from ipledger.held_texts import parse_held
 from ipledger.importing import Found, FoundAside, FoundLease, Plan, carry_out, make_plan
 from ipledger.importing.carrying import CHUNK_LEASES, Claims
-from ipledger.importing.found import parse_held
 from ipledger.ledger import Ledger
 from projections.content import content_digest
 from tests.builders import Clock

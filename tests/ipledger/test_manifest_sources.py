@@ -25,12 +25,12 @@ SEED_PAGE: Final = ROOT.parent / "shared" / "seeds" / "reserved-ip.md"
 MANIFEST: Final = "kind: Pool\n"
 
 
-def no_stdin() -> str:
+def no_stdin(_bytes_max: int) -> bytes:
     """Standard input that must not be read."""
     raise AssertionError("standard input was read")
 
 
-def refusal(path: object, stdin: Callable[[], str] = no_stdin) -> InvalidInput:
+def refusal(path: object, stdin: Callable[[int], bytes] = no_stdin) -> InvalidInput:
     """The error that a path is refused with; its message begins with the path."""
     with pytest.raises(InvalidInput) as caught:
         read_sources([str(path)], stdin)
@@ -44,7 +44,7 @@ def test_files_and_stdin_are_read_in_the_order_given(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("b: 1\n")
     (tmp_path / "a.yaml").write_text("a: é\n", encoding="utf-8")
     paths = [str(tmp_path / "b.txt"), "-", str(tmp_path / "a.yaml")]
-    assert read_sources(paths, lambda: "from stdin") == [
+    assert read_sources(paths, lambda _: b"from stdin") == [
         Source(paths[0], "b: 1\n"),
         Source("<stdin>", "from stdin"),
         Source(paths[2], "a: é\n"),
@@ -113,13 +113,13 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path) -> None:
     wide = tmp_path / "wide.yaml"
     wide.write_bytes("a: 1".encode("utf-16"))
     assert "it is not UTF-8 text (byte 1)" in refusal(wide).message
-    assert "not UTF-8" in refusal("-", b"\xff".decode).message
+    assert "not UTF-8" in refusal("-", lambda _: b"\xff").message
 
 
 def test_stdin_that_fails_is_refused() -> None:
     """A closed or broken standard input is an error of the caller's, not a crash."""
 
-    def broken() -> str:
+    def broken(_bytes_max: int) -> bytes:
         raise OSError(5, "Input/output error")
 
     assert "Input/output error" in refusal("-", broken).message
@@ -134,7 +134,10 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(read_sources([str(file)], no_stdin)[0].text) == 1024**2
     file.write_bytes(b"#" * (1024**2 + 1))
     assert "larger than 1 MiB" in refusal(file).message
-    assert "larger than 1 MiB" in refusal("-", lambda: "#" * (1024**2 + 1)).message
+    assert "larger than 1 MiB" in refusal("-", lambda most: b"#" * (most + 1)).message
+    # Bytes are counted, and the last may be half a letter: so that is told before it is decoded.
+    cut_off = "é".encode() * 1024**2
+    assert "larger than 1 MiB" in refusal("-", lambda most: cut_off[: most + 1]).message
 
 
 def test_the_seed_is_read() -> None:

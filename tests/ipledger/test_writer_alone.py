@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.commands import Claim
+from engine.commands import Claim, Reconcile
 from engine.entry import Anchor
 from engine.errors import (
     HistoryDiverged,
@@ -20,7 +20,8 @@ from engine.errors import (
     UnknownOutcome,
 )
 from engine.model import LOCAL, Durability
-from engine.stream import AppendReply, Head, Proposal
+from engine.observation import Observation
+from engine.stream import AppendReply, AppendsWhenFetched, Head, Proposal
 from ipledger.writer import Writer
 from ipledger.writing import Call, Done
 from tests.builders import TestLedger, make_allocate, make_pool
@@ -48,10 +49,10 @@ class Clock:
     def random_bytes(self, number: int) -> bytes:
         """See `ipledger.clock.Clock`."""
         self._drawn += 1
-        return self._drawn.to_bytes(number)
+        return (self._drawn % (1 << 8 * number)).to_bytes(number)
 
 
-class LosesReplies:
+class LosesReplies(AppendsWhenFetched):
     """A stream whose next append is carried out, and its reply lost."""
 
     def __init__(self, ledger: TestLedger, before_head: Callable[[], None] = lambda: None) -> None:
@@ -199,6 +200,32 @@ def test_a_call_whose_time_has_run_out_is_told_so(ledger: TestLedger) -> None:
     clock.sleep_s(6)
     writer.drive()
     assert isinstance(call.outcome, Unavailable)
+
+
+def test_what_is_too_early_is_not_asked_without_a_pause(ledger: TestLedger) -> None:
+    """The server's clock was set back behind what stands: time stands still until it is there."""
+    clock = Clock(ledger.clock.now_ms)
+    asked = 0
+    append = ledger.stream.append
+
+    def counted(
+        after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
+        nonlocal asked
+        asked += 1
+        return append(after, voided, now_ms, proposals, wanted)
+
+    ledger.stream.append = counted  # type: ignore[method-assign]
+    writer = Writer(ledger.stream, ledger.continuity, ledger.state, clock=clock)
+    ledger.grant(owner="a")
+    ledger.clock.now_ms -= 60_000
+    soon = Observation([], ledger.state.ms + 500)
+    call = _call(writer, Reconcile(soon.id, "arp", None, 0, (), (), (), True, soon))
+    writer.drive()
+    assert isinstance(call.outcome, Unavailable)
+    assert call.deadline_s <= clock.monotonic_s() < call.deadline_s + 1
+    assert asked < 300, "some fifty times a second, while it may wait for 5"
 
 
 def test_what_a_decision_stumbles_over_is_its_callers_alone(ledger: TestLedger) -> None:

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.commands import Apply, Command
+from engine.addresses import RangeSet
+from engine.commands import Apply, Command, SetAside
 from engine.decide import decide
 from engine.draft import Nothing
 from engine.errors import Refusal
 from engine.facts import Lease
 from engine.placement import Placement
-from ipledger.writing import BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, Batch, Call, Done, Held, Lookout
+from ipledger.lookout import Lookout
+from ipledger.writing import BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, Batch, Call, Done, Held
 from projections.digest import state_digest
 from tests.builders import (
     TestLedger,
@@ -561,3 +563,20 @@ def test_skipping_ahead_never_makes_a_pool_with_room_look_exhausted(
     free = sorted(set(range(1, 31)) - taken)
     if skip < len(free) and not claimed:
         assert found[0] == free[skip], "with room, it does skip"
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [
+        (SetAside(RangeSet.parse(["10.0.0.2"]), "arp"), make_allocate(prefix_length=31)),
+        (SetAside(RangeSet.parse(["10.0.0.1-10.0.0.4"]), "arp"), make_allocate()),
+    ],
+)
+def test_what_is_decided_behind_a_batch_does_not_overlap_it(sent: Command, asked: Command) -> None:
+    """A block and a single address in it meet, though their tags are not the same."""
+    ledger = TestLedger()
+    ledger.apply(make_pool(ips=["10.0.0.1-10.0.0.4"]))
+    first = ledger.plan(ledger.call(sent))
+    second, _ = ledger.protocol.plan([ledger.call(asked)], ledger.clock.now_ms, first)
+    assert not second.members
+    assert len(second.left) == 1

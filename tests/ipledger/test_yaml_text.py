@@ -166,6 +166,14 @@ def test_what_would_be_lost_or_misread_is_refused(text: str, message: str) -> No
     assert error.hint
 
 
+@pytest.mark.usefixtures("_each_parser")
+@pytest.mark.parametrize("text", ["a: *{}", "a: !{} b", "{0}: 1\n{0}: 2\n"])
+def test_a_long_name_is_cut_in_the_message(text: str) -> None:
+    """Whatever is as long as a file, the message is not."""
+    error = refusal(text.format("x" * 900))
+    assert len(error.message) + len(error.hint) < 400
+
+
 def test_a_quoted_merge_key_is_a_key() -> None:
     """Only the bare << would merge in YAML 1.1; in quotes it is a text like any other."""
     assert read_documents("'<<': 1") == [{"<<": 1}]

@@ -31,6 +31,14 @@ def _with(field: Literal["e", "s"], value: bytes) -> Forge:
     return forge
 
 
+def _respelled(history: Forger, field: Literal["e", "s"]) -> int:
+    """The same array, its length in three bytes instead of one."""
+    whole: bytes = getattr(history.raw(14), field)
+    count = whole[0] & 15 if whole[0] < 0xA0 else int.from_bytes(whole[1:3])
+    rest = whole[1:] if whole[0] < 0xA0 else whole[3:]
+    return _with(field, b"\xdd" + count.to_bytes(4) + rest)(history)
+
+
 def _unknown_type(history: Forger) -> int:
     header = Header(bytes(16))
     return _with("e", pack((99, 1, *header)))(history)
@@ -42,6 +50,8 @@ MADE.several("shape", {
     "a sealed part that is no msgpack": _with("s", b"\xc1"),
     "a sealed part of a wrong shape": _with("s", pack((bytes(15),))),
     "a commit field that is no msgpack": lambda history: history.replace(14, c=b"\xc1" * 20),
+    "an event in more bytes than it takes": lambda history: _respelled(history, "e"),
+    "a sealed part in more bytes than it takes": lambda history: _respelled(history, "s"),
     "a commit field that is too short": lambda history: history.replace(14, c=pack((1, 2))),
 })  # fmt: skip
 MADE.several(

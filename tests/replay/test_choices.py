@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from engine.commands import AllocateTogether
 from engine.events import LeaseGranted
 from engine.facts import Lease
 from ipledger.writing import Done
@@ -185,6 +186,23 @@ def test_several_at_once_are_each_the_lowest_then() -> None:
     leases = [lease for outcome in done for lease in granted(outcome)]
     assert [lease.text for lease in leases] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
     assert {choice.how for choice in chosen(ledger, *leases)} == {How.LOWEST_FREE}
+
+
+def test_blocks_of_one_commit_are_each_the_best_fit_then() -> None:
+    """Beside what the commit granted before: other blocks, and single addresses around them."""
+    ledger = TestLedger()
+    ledger.apply(make_pool("a"))
+    several = ledger.grant("a", prefix_length=31, number=2)
+    block = make_allocate("a", owner="x", prefix_length=30)
+    single = make_allocate("a", owner="x", number=4)._replace(interface="net1")
+    done = ledger.run(AllocateTogether((block, single)))
+    assert isinstance(done, Done)
+    leases = (*several, *granted(done))
+    assert [lease.text.removeprefix("10.0.0.") for lease in leases] == [
+        "2/31", "252/31", "4/30", "1", "8", "9", "10",
+    ]  # fmt: skip
+    hows = [choice.how for choice in chosen(ledger, *leases)]
+    assert hows == [How.BEST_FIT] * 3 + [How.LOWEST_FREE] * 4
 
 
 def test_what_is_no_grant_is_none() -> None:

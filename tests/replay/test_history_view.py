@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from engine.addresses import RangeSet, from_int, parse_address
 from engine.commands import Apply, SetAside
+from engine.entry import Record
 from engine.errors import LedgerError, Unavailable, ViewDamaged
+from engine.reading import Checkpoint
 from projections.view import View
 from replay.history.catching_up import catch_up
 from replay.history.queries import Span
@@ -177,8 +181,111 @@ def test_who_folds_goes_on_in_a_file_that_was_switched_to(
     whole.close()
 
 
+def part_of(simulation: Simulation, events: int) -> tuple[list[list[Record]], Checkpoint]:
+    """What comes until there are so many events, and where that ends."""
+    return list(simulation.commits(events)), simulation.checkpoint()
+
+
+def fold(view: HistoryView, part: tuple[list[list[Record]], Checkpoint]) -> None:
+    """Fold commits and save."""
+    for commit in part[0]:
+        view.apply_all(commit)
+    view.save(part[1])
+
+
+def digest_of_one_alone(view: HistoryView, events: int) -> str:
+    """What a history of so many events comes to that nobody else has a hand in."""
+    whole = HistoryView(view._files.path.with_name("whole.sqlite"))
+    digest = build(whole, events).digest()
+    whole.close()
+    return digest
+
+
+def test_of_two_that_build_at_once_the_first_goes_on_in_what_it_made(
+    opened: Callable[[], HistoryView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second finds nothing, and the first switches and folds on before the second switches."""
+    one, two = opened(), opened()
+    simulation = Simulation(7)
+    few, some, more = (part_of(simulation, events) for events in (100, 300, 500))
+    assert one.load() is two.load() is None
+    for commit in few[0]:
+        one.apply_all(commit)
+    for commit in few[0] + some[0]:
+        two.apply_all(commit)
+    switch = two._files.switch
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        one.save(few[1])
+        fold(one, (some[0] + more[0], more[1]))
+        return switch(*arguments)
+
+    monkeypatch.setattr(two._files, "switch", late)
+    two.save(some[1])
+    assert one.digest() == two.digest() == digest_of_one_alone(one, 500)
+
+
+def test_what_is_being_folded_into_is_not_replaced_by_what_lags(
+    opened: Callable[[], HistoryView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has built the same beside it waits for the commit, and then gives way to it."""
+    one, two = opened(), opened()
+    simulation = Simulation(7)
+    few, some, more = (part_of(simulation, events) for events in (100, 300, 500))
+    looked = threading.Event()
+    load = HistoryView.load
+
+    def seen(view: HistoryView) -> Checkpoint | None:
+        found = load(view)
+        looked.set()
+        return found
+
+    with ThreadPoolExecutor(1) as beside:  # a connection is of the thread that made it
+        assert one.load() is beside.submit(two.load).result(60) is None
+        for commit in few[0] + some[0]:
+            beside.submit(two.apply_all, commit).result(60)
+        fold(one, few)
+        for commit in some[0] + more[0]:
+            one.apply_all(commit)
+        one._flush()  # it holds the write lock from here on, and 100 is what others see
+        monkeypatch.setattr(HistoryView, "load", seen)
+        saved = beside.submit(two.save, some[1])
+        assert looked.wait(60)
+        one.save(more[1])
+        saved.result(60)
+        digest = beside.submit(two.digest).result(60)
+        beside.submit(two.close).result(60)
+    assert one.digest() == digest == digest_of_one_alone(one, 500)
+
+
+def test_nothing_is_folded_into_what_was_replaced(
+    opened: Callable[[], HistoryView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has seen that it still has the name looks again when it holds the write lock."""
+    one, two = opened(), opened()
+    simulation = Simulation(7)
+    few, some, more = (part_of(simulation, events) for events in (100, 300, 500))
+    assert one.load() is two.load() is None
+    for commit in few[0] + some[0]:
+        two.apply_all(commit)
+    fold(one, few)
+    follow = one._follow_switch
+
+    def at_once() -> None:
+        monkeypatch.undo()
+        follow()
+        two.save(some[1])
+
+    monkeypatch.setattr(one, "_follow_switch", at_once)
+    fold(one, (some[0] + more[0], more[1]))
+    assert two._files.target() == two._opened
+    assert one.digest() == two.digest() == digest_of_one_alone(one, 500)
+
+
 _FOLDING: Final = """
 import sys
+import threading
 from pathlib import Path
 from replay.history.store import HistoryView
 from tests.replay.built import build, keep, simulated

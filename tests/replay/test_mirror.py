@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import events as ev
-from engine.entry import Anchor, RawEntry
+from engine.entry import ORIGIN, Anchor, RawEntry
 from engine.errors import (
     DamagedEntry,
     HistoryDiverged,
@@ -24,7 +24,8 @@ from engine.errors import (
     SpaceReplaced,
 )
 from engine.memory_stream import MemoryStream
-from engine.stream import Head, NewEntry
+from engine.mirroring import Marker
+from engine.stream import PAGE_ENTRIES, Head, NewEntry
 from engine.wire import decode_entry
 from replay import mirror as mirror_module
 from replay.mirror import MARK_EVERY_MS, Ends, GivenUp, Mirror
@@ -39,6 +40,7 @@ class Pair:
         self.target = MemoryStream(lambda: START_MS)
         self.now_ms = START_MS
         self.aside: list[RawEntry] = []
+        self.page = PAGE_ENTRIES
 
     @property
     def source(self) -> MemoryStream:
@@ -48,7 +50,9 @@ class Pair:
     def mirror(self) -> Mirror:
         """A copier that knows nothing yet, as after a restart."""
         ends = Ends("east", "west")
-        return Mirror(self.source, self.target, "default", ends, lambda: self.now_ms)
+        return Mirror(
+            self.source, self.target, "default", ends, lambda: self.now_ms, entries_max=self.page
+        )  # fmt: skip
 
     def catch_up(self, mirror: Mirror | None = None, *, accept: bool = False) -> Mirror:
         """Copy to the source's end."""
@@ -103,6 +107,7 @@ def test_any_history_is_copied_whole_commits_at_a_time(
 ) -> None:  # fmt: skip
     """Whatever the sizes of commits, pages and batches, also with restorations in between."""
     pair = Pair(*sizes)
+    pair.page = page
     copied = pair.target.copy
 
     def whole(after: Anchor, head: Head, marker: object, entries: list[RawEntry]) -> str:
@@ -110,7 +115,6 @@ def test_any_history_is_copied_whole_commits_at_a_time(
         return copied(after, head, marker, entries)  # type: ignore[arg-type]
 
     with (
-        patch.object(mirror_module, "PAGE_ENTRIES", page),
         patch.object(mirror_module, "BATCH_ENTRIES", batch),
         patch.object(mirror_module, "BATCH_BYTES", batch_bytes),
         patch.object(pair.target, "copy", whole),
@@ -167,10 +171,8 @@ def test_when_it_was_level_is_noted_now_and_then() -> None:
 def test_two_mirrors_at_once_write_everything_once() -> None:
     """Each goes on from what the other has written."""
     pair = Pair(*[3] * 9)
-    with (
-        patch.object(mirror_module, "PAGE_ENTRIES", 4),
-        patch.object(mirror_module, "BATCH_ENTRIES", 3),
-    ):
+    pair.page = 4
+    with patch.object(mirror_module, "BATCH_ENTRIES", 3):
         one, other = pair.mirror(), pair.mirror()
         one.attach()
         other.attach()
@@ -189,6 +191,26 @@ def test_a_mirror_that_lost_its_end_or_everything_is_filled_again() -> None:
         pair.target.last_generated = entries[-1][:2] if entries else (0, 0)
         pair.catch_up()
         pair.assert_equal()
+
+
+def test_a_first_copy_that_lands_late_is_the_mirrors_own() -> None:
+    """It lands while the mirror looks where it is: that is no stream of somebody else's."""
+    pair = Pair(2, 3)
+    late = Pair(2, 3)
+    late.catch_up()
+    looked = pair.target.marker
+
+    def landing() -> Marker | None:
+        found = looked()
+        pair.target.marker = looked  # type: ignore[method-assign]
+        written = late.target.marker()
+        assert written is not None
+        pair.target.copy(ORIGIN, Head(0, 0, 0), written, late.target.entries)
+        return found
+
+    pair.target.marker = landing  # type: ignore[method-assign]
+    pair.catch_up()
+    pair.assert_equal()
 
 
 # --- What stops it --------------------------------------------------------------------------

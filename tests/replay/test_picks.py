@@ -110,6 +110,19 @@ def test_the_members_of_a_batch_pass_over_each_other(policy: Policy) -> None:
     assert all(pick.is_as_given for pick in picks)
 
 
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if policy != "random"])
+def test_the_members_of_a_batch_pass_over_all_of_a_block(policy: Policy) -> None:
+    """Over 10.0.0.4/30, that is: the fourth single address comes after it and not inside."""
+    ledger = TestLedger()
+    ledger.apply(make_pool(policy=policy))
+    block = make_allocate(owner="block", prefix_length=30)
+    singles = [make_allocate(owner=f"o{n}") for n in range(5)]
+    assert ledger.step([ledger.call(command) for command in (block, *singles)])
+    picks = [explain_pick(ledger.stream, lease_id) for lease_id in grants(ledger)[1:]]
+    assert [pick.granted[-1] for pick in picks] == [1, 2, 3, 8, 9]
+    assert [pick.given for pick in picks] == [pick.granted for pick in picks]
+
+
 def test_a_grant_that_was_altered_is_not_explained() -> None:
     """Another address, or another seed, than what was drawn."""
     ledger = TestLedger()

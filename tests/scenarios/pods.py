@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import ipledger
 from engine.entry import Anchor
 from engine.model import LOCAL, Durability
-from engine.stream import AppendReply, Proposal, Stream
+from engine.stream import AppendReply, AppendsWhenFetched, Proposal, Stream
 from tests.faults.workers import CONTEXT
 from tests.invariants import check_stream
 
@@ -64,7 +64,7 @@ class _Share(NamedTuple):
     connection: Connection
 
 
-class _MortalStream:
+class _MortalStream(AppendsWhenFetched):
     """A stream whose writer is killed at one of its appends."""
 
     def __init__(self, stream: Stream, death: Death) -> None:

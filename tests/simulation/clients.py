@@ -1,4 +1,4 @@
-"""The processes of the simulation: writers that ask and are killed, a consumer, a mirror.
+"""The processes that write: clients and sweepers, near and far, that ask and are killed.
 
 A writer is `ipledger.writer.Writer` as it is. What a process has on its disk (what it has seen of
 the stream, before it answered anything that rests on it) outlives it; what it has in memory does
@@ -7,26 +7,28 @@ not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from random import Random
 from typing import Final, NamedTuple
 
 from engine.bulk import read_rows
-from engine.commands import Claim, Command
-from engine.entry import Anchor, RawEntry
-from engine.errors import IntegrityError, Unavailable, UnknownOutcome
-from engine.memory_stream import MemoryStream
-from engine.reading import Checkpoint, Continuity, HighWater, read_commits, resume
+from engine.commands import Claim, Command, Reconcile, Release
+from engine.entry import Anchor
+from engine.errors import ClockSkew, IntegrityError, Unavailable, UnknownOutcome
+from engine.reading import Continuity, HighWater
+from engine.stream import Stream
 from ipledger.high_water import merged
+from ipledger.operation import Operation
 from ipledger.writer import Writer
-from ipledger.writing import Call, Done, Outcome
+from ipledger.writing import Batch, Call, Done, Held, Outcome, Recall
 from projections.state import LedgerState
-from replay.mirror import Ends, Mirror
+from tests.simulation.drawing import Draw
 from tests.simulation.network import Link, World
 from tests.simulation.schedule import Crashed
 
 _TIMEOUT_S: Final = 4.0
 _CLOCK_JUMP_MS: Final = 400_000
+_STEPS_MAX: Final = 4
 
 
 class Moment(NamedTuple):
@@ -38,14 +40,21 @@ class Moment(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One command as its caller saw it: what it was answered, and the server around it."""
+    """One command as its caller saw it: what it was answered, and the server around it.
+
+    ``life`` counts how often the process had been killed or stopped; ``struck`` is whether one of
+    its requests was lost meanwhile, or the server's clock did not let it pass.
+    """
 
     process: str
+    life: int
     command: Command
     key: bytes
+    step: int
     began: Moment
     ended: Moment
     outcome: Outcome
+    struck: bool
 
 
 class ProcessClock:
@@ -73,48 +82,87 @@ class ProcessClock:
         return self._random.randbytes(number)
 
 
+class Habits(NamedTuple):
+    """What a writer does: how much, how far from the server, with what pauses and patience."""
+
+    rounds: int
+    away_ms: int = 0
+    pause_ms: int = 300
+    together_max: int = 4
+    timeout_s: float = _TIMEOUT_S
+
+
 class WriterProcess:
     """Asks for one batch after another; is killed and begins again with what is on its disk."""
 
     def __init__(
-        self, world: World, name: str, draw: Callable[[LedgerState], Command], rounds: int,
-        attempts: list[Attempt],
-    ) -> None:  # fmt: skip
+        self, world: World, name: str, draw: Draw, habits: Habits, attempts: list[Attempt]
+    ) -> None:
         self.name = name
+        self.habits = habits
         self.remembered: HighWater | None = None
         self.writer: Writer | None = None
         self.stopped: IntegrityError | None = None
+        self.life = 0
+        self.rounds_left = habits.rounds
         self._world = world
         self._random = Random(f"{name} {world.random.random()}")  # noqa: S311
         self._clock = ProcessClock(world, self._random)
         self._draw = draw
-        self._rounds = rounds
+        self._link = Link(world, habits.away_ms)
         self._attempts = attempts
 
     def live(self) -> None:
         """Until its work is done, or the stream is not what it has seen."""
         wait_ms = 0
-        while self._rounds and self.stopped is None:
+        while self.rounds_left and self.stopped is None:
             try:
                 self._world.schedule.pause(wait_ms)
                 wait_ms = 0
                 self._run()
             except Crashed:
-                self.writer = None
+                self._end_life()
             except IntegrityError as error:
                 self.stopped = error
+                self._end_life()
             except Unavailable:
                 wait_ms = 200
+                self._end_life()
 
-    def begin(self) -> Writer:
+    def _end_life(self) -> None:
+        """What was in memory is gone."""
+        self.writer = None
+        self.life += 1
+
+    def begin(self, stream: Stream | None = None) -> Writer:
         """Open the ledger as a new process does: everything is read, and held to the memory."""
-        link, state = Link(self._world), LedgerState()
+        link, state = stream or self._link, LedgerState()
         continuity = Continuity(self.remembered)
         for items in read_rows(link, continuity):
             state.apply_rows(items)
         self.writer = Writer(link, continuity, state, on_advance=self._remember, clock=self._clock)
+        self.writer.shared_from = 2  # so that few callers show what many do
+        self._count_what_is_decided_behind(self.writer)
         self._remember(continuity.anchor, state)
         return self.writer
+
+    def _count_what_is_decided_behind(self, writer: Writer) -> None:
+        """Count what is decided while something else is on its way."""
+        plan, happened = writer._protocol.plan, self._world.happened
+
+        def counted(
+            calls: Sequence[Call], now_ms: int = 0, behind: Batch | None = None
+        ) -> tuple[Batch, list[tuple[Call, Outcome | Recall]]]:
+            happened["decided behind a batch"] += bool(behind and calls)
+            return plan(calls, now_ms, behind)
+
+        writer._protocol.plan = counted  # type: ignore[method-assign]
+
+    def ask_now(self, command: Command) -> Outcome:
+        """Open the ledger and ask for one thing, over a line that holds."""
+        self._clock.ahead_ms = 0
+        writer = self.begin(self._world.server)
+        return writer.call(command, Claim(), self._random.randbytes(16), _TIMEOUT_S)
 
     def _remember(self, anchor: Anchor, state: LedgerState) -> None:
         assert state.space is not None, "the space was made before anything began"
@@ -126,118 +174,85 @@ class WriterProcess:
     def _run(self) -> None:
         writer = self.begin()
         again: list[tuple[Command, bytes]] = []
-        while self._rounds:
-            self._rounds -= 1
+        while self.rounds_left:
+            self.rounds_left -= 1
             if self._world.happens("client clock jumps"):
                 self._clock.ahead_ms = self._random.randrange(-_CLOCK_JUMP_MS, _CLOCK_JUMP_MS)
             else:
                 self._clock.ahead_ms = self._random.randrange(-2_000, 2_000)
             wanted = again + [
-                (self._draw(writer.state), self._random.randbytes(16))
-                for _ in range(self._random.randint(1, 4))
+                (self._draw(writer), self._random.randbytes(16))
+                for _ in range(self._random.randint(1, self.habits.together_max))
             ]
+            skips = writer._protocol._lookout.skip_ahead(writer.state)
+            self._world.happened["skipped ahead in its lane"] += bool(skips)
             again = self._ask(writer, wanted)
-            self._world.schedule.pause(self._random.randrange(300))
+            self._world.schedule.pause(self._random.randrange(self.habits.pause_ms))
 
     def _ask(self, writer: Writer, wanted: list[tuple[Command, bytes]]) -> list[
         tuple[Command, bytes]
     ]:  # fmt: skip
         """Carry commands in one batch; return those to be repeated, since nobody knows of them."""
-        began = self._moment()
+        attempts = self._drive(writer, [(command, key, 0) for command, key in wanted])
+        for attempt in attempts:
+            self._go_on(writer, attempt)
+        return [
+            (attempt.command, attempt.key) for attempt in attempts
+            if isinstance(attempt.outcome, UnknownOutcome) or (
+                isinstance(attempt.outcome, Done) and self._random.random() < 0.05
+            )
+        ]  # fmt: skip
+
+    def _go_on(self, writer: Writer, attempt: Attempt) -> None:
+        """The later commits of a series, until there is nothing left to do."""
+        command, outcomes = attempt.command, [attempt.outcome]
+        is_series = isinstance(command, Reconcile) or (
+            isinstance(command, Release) and bool(command.labels)
+        )
+        while is_series and isinstance(outcomes[-1], Done) and len(outcomes) < _STEPS_MAX:
+            done = [each for each in outcomes if isinstance(each, Done | Held)]
+            operation = Operation(command, Claim(), attempt.key, None, lambda _outcome: None)
+            step = operation.command_at(done), attempt.key, len(outcomes)
+            outcomes.append(self._drive(writer, [step])[0].outcome)
+
+    def _drive(self, writer: Writer, wanted: list[tuple[Command, bytes, int]]) -> list[Attempt]:
+        """Carry commands in one batch, and note what each was answered.
+
+        Raises:
+            IntegrityError: that is what one was answered.
+        """
+        began, struck = self._moment(), self._link.line.struck
         calls: list[Call] = []
-        stopped: IntegrityError | None = None
-        for command, key in wanted:
-            call = writer.make_call(command, Claim(), key, _TIMEOUT_S, lambda _call: None)
+        for command, key, step in wanted:
+            timeout_s = self.habits.timeout_s
+            call = writer.make_call(command, Claim(), key, timeout_s, lambda _call: None, step)
             calls.append(call)
             writer.submit(call)
         writer.drive()
-        ended = self._moment()
-        again = []
+        ended, was_struck = self._moment(), self._link.line.struck > struck
+        attempts: list[Attempt] = []
         for call in calls:
             assert call.outcome is not None, "driving ends when every call is answered"
-            attempt = Attempt(self.name, call.command, call.key, began, ended, call.outcome)
-            self._attempts.append(attempt)
-            if isinstance(call.outcome, IntegrityError):
-                stopped = call.outcome
-            elif isinstance(call.outcome, UnknownOutcome) or (
-                isinstance(call.outcome, Done) and self._random.random() < 0.05
-            ):
-                again.append((call.command, call.key))
-        if stopped is not None:
-            raise stopped
-        return again
+            attempts.append(
+                Attempt(
+                    self.name, self.life, call.command, call.key, call.step, began, ended,
+                    call.outcome, was_struck,
+                )
+            )  # fmt: skip
+        self._attempts += attempts
+        for attempt in attempts:
+            if isinstance(attempt.outcome, IntegrityError):
+                raise attempt.outcome
+        return attempts
 
     def _moment(self) -> Moment:
-        world, schedule = self._world, self._world.schedule
-        server_ms = schedule.now_ms + world.server_ahead_ms
-        return Moment(world.server.head().position, schedule.turns, server_ms)
+        world = self._world
+        position, turn = world.server.head().position, world.schedule.turns
+        return Moment(position, turn, world.server_now_ms())
 
 
-class _Follower:
-    """Catches up again and again; is killed at any step, and goes on from what it has kept."""
-
-    _pause_ms = 200
-
-    def __init__(self, world: World) -> None:
-        self.stopped: IntegrityError | None = None
-        self.done = False
-        self._world = world
-
-    def live(self) -> None:
-        """Until it is told that there will be no more."""
-        while not self.done and self.stopped is None:
-            try:
-                self.catch_up()
-                self._world.schedule.pause(self._world.random.randrange(self._pause_ms))
-            except (Crashed, Unavailable):
-                pass
-            except IntegrityError as error:
-                self.stopped = error
-
-    def catch_up(self) -> None:
-        """Read to the end as of now."""
-        raise NotImplementedError
-
-
-class ConsumerProcess(_Follower):
-    """Reads on from where it stopped, whole commits; is killed between reading and noting it."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.checkpoint: Checkpoint | None = None
-        self.read: list[tuple[int, bytes]] = []  # position and check value of each entry
-
-    def catch_up(self) -> None:
-        """Read to the end as of now; each commit is noted with how far it came, in one step."""
-        link = Link(self._world)
-        continuity = resume(link, self.checkpoint) if self.checkpoint else Continuity()
-        pending: list[tuple[int, bytes]] = []
-        for records in read_commits(link, continuity, entries_max=7):
-            pending += [(record.position, record.commit.check) for record in records]
-            if continuity.at_commit_end:  # what was read may reach beyond the commits given
-                self.read += pending
-                self.checkpoint = continuity.checkpoint()
-                pending = []
-
-
-class MirrorProcess(_Follower):
-    """Copies the stream; is killed at any step, and goes on where its copy ends."""
-
-    _pause_ms = 300
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.copy = MemoryStream(lambda: world.schedule.now_ms)
-
-    def catch_up(self) -> None:
-        """Copy until there is nothing left."""
-        source, ends = Link(self._world), Ends("source", "target")
-        mirror = Mirror(source, self.copy, "default", ends, lambda: self._world.schedule.now_ms)
-        mirror.attach()
-        while mirror.step():
-            pass
-
-    @property
-    def entries(self) -> list[RawEntry]:
-        """What it has."""
-        return self.copy.entries
+def was_starved(attempt: Attempt) -> bool:
+    """Whether its time ran out although all its requests were answered: others were faster."""
+    outcome = attempt.outcome
+    is_late = isinstance(outcome, Unavailable) and not isinstance(outcome, ClockSkew)
+    return is_late and not attempt.struck

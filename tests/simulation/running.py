@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tests.simulation.cluster import ROUNDS, Cluster
 from tests.simulation.network import LIKELY
-from tests.simulation.verdict import Broken, check
+from tests.simulation.situations import count
+from tests.simulation.verdict import Broken, Verdict
+
+_SEEDS_A_JOB: Final = 25
+
+
+class Run(NamedTuple):
+    """A run that kept every promise, and what happened in it."""
+
+    cluster: Cluster
+    happened: Counter[str]
 
 
 class Failed(NamedTuple):
@@ -30,7 +42,7 @@ class Failed(NamedTuple):
         return f"python -m tests.simulation --seed {self.seed} --rounds {self.rounds}{left_out}"
 
 
-def run_seed(seed: int, without: frozenset[str] = frozenset(), rounds: int = ROUNDS) -> Cluster:
+def run_seed(seed: int, without: frozenset[str] = frozenset(), rounds: int = ROUNDS) -> Run:
     """Run one seed, and hold it to every promise.
 
     Raises:
@@ -39,17 +51,23 @@ def run_seed(seed: int, without: frozenset[str] = frozenset(), rounds: int = ROU
     """
     with tempfile.TemporaryDirectory() as directory:
         cluster = Cluster(seed, Path(directory) / "aside.jsonl", without, rounds)
+        verdict = Verdict(cluster)
+        cluster.check = verdict.check
         cluster.run()
-    check(cluster)
-    return cluster
+    verdict.check_end()
+    return Run(cluster, count(cluster, verdict.checks))
 
 
 def _why(seed: int, without: frozenset[str], rounds: int) -> str | None:
     try:
         run_seed(seed, without, rounds)
     except (Broken, Exception) as error:  # noqa: BLE001 - whatever escapes is what is looked for
-        return f"{type(error).__name__}: {error}"
+        return _told(error)
     return None
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def shrunk(seed: int, why: str, without: frozenset[str] = frozenset()) -> Failed:
@@ -66,22 +84,31 @@ def shrunk(seed: int, why: str, without: frozenset[str] = frozenset()) -> Failed
 
 
 def run_seeds(seeds: Iterable[int]) -> tuple[Counter[str], Failed | None]:
-    """Run seeds until one fails; what faults there were, and the failure, made small."""
+    """Run seeds until one fails; what happened in them, and the failure, made small."""
     happened: Counter[str] = Counter()
     for seed in seeds:
-        why = _why_counted(seed, happened)
-        if why is not None:
-            return happened, shrunk(seed, why)
+        try:
+            happened.update(run_seed(seed).happened)
+        except (Broken, Exception) as error:  # noqa: BLE001 - as above
+            return happened, shrunk(seed, _told(error))
     return happened, None
 
 
-def _why_counted(seed: int, happened: Counter[str]) -> str | None:
-    try:
-        cluster = run_seed(seed)
-    except (Broken, Exception) as error:  # noqa: BLE001 - as above
-        return f"{type(error).__name__}: {error}"
-    happened.update(cluster.world.happened)
-    happened.update(f"answer {type(a.outcome).__name__}" for a in cluster.attempts)
-    happened["accepted rollback"] += cluster.accepted_at is not None
-    happened["told again"] += sum(getattr(a.outcome, "repeated", False) for a in cluster.attempts)
-    return None
+def run_in_processes(seeds: Sequence[int], jobs: int) -> tuple[Counter[str], Failed | None]:
+    """As `run_seeds`, in so many processes at once; of several failures the first that is found."""
+    happened: Counter[str] = Counter()
+    shares = [seeds[at : at + _SEEDS_A_JOB] for at in range(0, len(seeds), _SEEDS_A_JOB)]
+    with ProcessPoolExecutor(jobs, initializer=_be_silent) as pool:
+        running = [pool.submit(run_seeds, share) for share in shares]
+        for share in as_completed(running):
+            of_share, failed = share.result()
+            happened.update(of_share)
+            if failed is not None:
+                pool.shutdown(cancel_futures=True)
+                return happened, failed
+    return happened, None
+
+
+def _be_silent() -> None:
+    """What a writer logs of each fault is not what is looked for."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -6,55 +6,58 @@ are put in by hand, one after another: each must be found within a few seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
 
+from engine import decide_adopt, decide_reconcile, decide_undo, reading
 from engine.decide import decide
 from engine.draft import Draft, Nothing
-from engine.entry import Anchor, Record
-from engine.errors import Refusal, UnknownOutcome
+from engine.entry import ORIGIN, Anchor, RawEntry, Record
+from engine.errors import Refusal, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream, _Written
 from engine.placement import Placement
 from engine.stream import AppendReply, Proposal
+from ipledger.consuming import Consuming, Delivery
+from ipledger.operation import Operation
 from ipledger.writer import Writer
-from ipledger.writing import Call, Done, Held, Protocol
+from ipledger.writing import Batch, Call, Done, Held, Protocol, Settled
 from projections.pools import Pools
-from tests.simulation.network import LIKELY
-from tests.simulation.running import run_seed, run_seeds
+from replay import mirror
+from tests.simulation.cursors import CursorTable
+from tests.simulation.running import run_in_processes, run_seed, run_seeds
+from tests.simulation.situations import OFTEN
 
-_SEEDS_A_TEST: Final = 50
+_SEEDS_A_TEST: Final = 100
 _SEEDS: Final = 1_000
-_WITHIN: Final = 60  # seeds, in which a defect is found
-
-# What must have been seen in fifty seeds beside the faults: the ways out of them.
-_SOMETIMES: Final = (
-    "answer Done", "answer Held", "answer Refusal", "answer UnknownOutcome", "answer ClockSkew",
-    "answer HistoryDiverged", "accepted rollback", "told again",
-)  # fmt: skip
+_WITHIN: Final = 60  # seeds, in which one of the seven defects of the issue is found
+_WITHIN_FAR: Final = 200  # and any other
 
 
 @pytest.mark.parametrize("first", range(0, _SEEDS, _SEEDS_A_TEST))
 def test_no_seed_breaks_a_promise(first: int) -> None:
-    """Fifty runs, in which every kind of fault happened, and every way out of one was taken."""
+    """A hundred runs, in which every fault and every situation worth being in was seen."""
     happened, failed = run_seeds(range(first, first + _SEEDS_A_TEST))
     assert failed is None, f"{failed.why}\n\nrun it again:\n  {failed.command}"
-    assert set(LIKELY) | set(_SOMETIMES) <= set(happened)
+    assert not [what for what in OFTEN if not happened[what]], "never put to the test"
 
 
 def test_a_seed_is_a_run() -> None:
     """The same seed gives the same turns, the same answers and the same bytes."""
-    one, other = run_seed(7), run_seed(7)
-    assert one.world.schedule.turns == other.world.schedule.turns
-    assert one.world.happened == other.world.happened
-    assert [repr(a) for a in one.attempts] == [repr(a) for a in other.attempts]
-    # What an operator writes has random bytes of the machine's in it.
-    mine, theirs = (
-        [raw for raw in run.world.server.entries if b"operator" not in raw.s]
-        for run in (one, other)
-    )
-    assert mine == theirs
+    for seed in (7, 10):  # in the latter a rollback is accepted
+        (one, its), (other, theirs) = run_seed(seed), run_seed(seed)
+        assert its == theirs
+        assert one.world.schedule.turns == other.world.schedule.turns
+        mine, others = ([(a[3:7], repr(a.outcome)) for a in r.attempts] for r in (one, other))
+        assert mine == others
+        assert one.world.server.entries == other.world.server.entries
+        assert one.journals == other.journals
+
+
+def test_processes_share_the_seeds() -> None:
+    """What several find together is what one finds."""
+    assert run_in_processes(range(40), jobs=2) == run_seeds(range(40))
 
 
 Defect = Callable[[pytest.MonkeyPatch], None]
@@ -131,8 +134,8 @@ def _imagined(writer: Writer, call: Call) -> Record | None:
 def _refuse_from_a_stale_state(patch: pytest.MonkeyPatch) -> None:
     plan = Protocol.plan
 
-    def stale(self: Protocol, calls: Sequence[Call], now_ms: int = 0) -> Any:
-        batch, answers = plan(self, calls, now_ms)
+    def stale(self: Protocol, calls: Sequence[Call], now_ms: int = 0, *behind: Any) -> Any:
+        batch, answers = plan(self, calls, now_ms, *behind)
         for call in batch.waiting:
             decision = decide(self.state, call.command, call.claim, Placement(), now_ms)
             if isinstance(decision, Refusal):
@@ -163,21 +166,102 @@ def _drop_the_commit_boundary(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryStream, "append", torn)
 
 
-@pytest.mark.parametrize(
-    "defect",
-    [
-        _skip_the_tag_check,
-        _reuse_a_position,
-        _apply_twice,
-        _forget_the_cooldown,
-        _answer_before_the_commit,
-        _refuse_from_a_stale_state,
-        _drop_the_commit_boundary,
-    ],
-)
+def _give_up_when_beaten(patch: pytest.MonkeyPatch) -> None:
+    settle = Protocol.settle
+
+    def impatient(self: Protocol, batch: Batch, reply: AppendReply) -> Settled:
+        settled = settle(self, batch, reply)
+        answers, again = settled.answers, settled.again
+        carried = {id(member.call) for member in batch.members}
+        beaten = [call for call in again if id(call) in carried]
+        sorry = [(call, Unavailable("retries exhausted")) for call in beaten]
+        left = tuple(call for call in again if call not in beaten)
+        return settled._replace(answers=(*answers, *sorry), again=left)
+
+    patch.setattr(Protocol, "settle", impatient)
+
+
+def _send_what_was_decided_in_vain(patch: pytest.MonkeyPatch) -> None:
+    settle = Protocol.settle
+
+    def alone(self: Protocol, batch: Batch, reply: AppendReply) -> Settled:
+        return settle(self, batch, reply)._replace(alone=True)
+
+    patch.setattr(Protocol, "settle", alone)
+
+
+def _forget_what_was_seen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Writer, "_tell_advance", lambda _self: None)
+
+
+def _read_on_blindly(patch: pytest.MonkeyPatch) -> None:
+    def unlooked(after: Anchor, page: list[RawEntry]) -> list[RawEntry]:
+        return page if after == ORIGIN else page[1:]
+
+    patch.setattr(reading, "_behind", unlooked)
+
+
+def _save_the_cursor_first(patch: pytest.MonkeyPatch) -> None:
+    deliveries = Consuming.deliveries
+
+    def hasty(self: Consuming, *, until_end: bool = False) -> Iterator[Delivery]:
+        for delivery in deliveries(self, until_end=until_end):
+            self.commit()
+            yield delivery
+
+    patch.setattr(Consuming, "deliveries", hasty)
+
+
+def _let_anybody_move_the_cursor(patch: pytest.MonkeyPatch) -> None:
+    swap = CursorTable.swap
+
+    def forced(self: CursorTable, name: str, _known: bytes, *saved: Any) -> bytes | None:
+        return swap(self, name, self.values.get(name, b""), *saved)
+
+    patch.setattr(CursorTable, "swap", forced)
+
+
+def _mirror_half_a_commit(patch: pytest.MonkeyPatch) -> None:
+    def whatever(pending: Sequence[mirror._Read], voided: int) -> list[mirror._Batch]:
+        return [mirror._Batch([raw for raw, _ in pending], voided)] if pending else []
+
+    patch.setattr(mirror, "_batches", whatever)
+
+
+def _go_on_with_what_is_new(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Operation, "command_at", lambda self, _outcomes: self.command)
+
+
+def _undo_what_is_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide_undo, "_kept", lambda *_arguments: None)
+
+
+def _adopt_what_is_set_aside(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide_adopt, "_kept_from", lambda *_arguments: None)
+
+
+def _tell_what_is_no_news(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide_reconcile, "_is_news", lambda *_arguments: True)
+
+
+_SEVEN: Final = (
+    _skip_the_tag_check, _reuse_a_position, _apply_twice, _forget_the_cooldown,
+    _answer_before_the_commit, _refuse_from_a_stale_state, _drop_the_commit_boundary,
+)  # fmt: skip
+# At least one for each thing that is simulated beside a writer's protocol.
+_OTHERS: Final = (
+    _give_up_when_beaten, _send_what_was_decided_in_vain, _forget_what_was_seen,
+    _read_on_blindly,
+    _save_the_cursor_first, _let_anybody_move_the_cursor, _mirror_half_a_commit,
+    _go_on_with_what_is_new, _undo_what_is_kept, _adopt_what_is_set_aside, _tell_what_is_no_news,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", [*_SEVEN, *_OTHERS])
 def test_a_defect_is_found(defect: Defect, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them breaks a promise within a few seeds; the failure says how to see it again."""
     defect(monkeypatch)
-    _, failed = run_seeds(range(_WITHIN))
+    _, failed = run_seeds(range(_WITHIN if defect in _SEVEN else _WITHIN_FAR))
     assert failed is not None
+    assert not failed.why.startswith(("TypeError", "AttributeError")), "the defect is no program"
     assert f"--seed {failed.seed}" in failed.command

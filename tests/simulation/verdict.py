@@ -1,125 +1,290 @@
-"""What must be true when a run is over, whatever struck it.
+"""What must be true of a run at any moment, and of its end, whatever struck it.
 
 The log is the truth that everything else is held to: what was acknowledged stands in it exactly
 once, what was refused does not, every refusal was true of some state between call and answer, and
-every view that is left is the fold of it.
+every view that is left is the fold of it. That is looked at when a run is over, once during it,
+and before anything changes the history itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
+from engine.commands import Claim, Sweep
+from engine.decide import decide
 from engine.draft import Nothing
-from engine.entry import Anchor, RawEntry, Record
-from engine.errors import IntegrityError, Refusal, Unavailable
-from engine.reading import Continuity, read_commits
-from engine.wire import decode_entry
+from engine.entry import Record
+from engine.errors import (
+    HistoryDiverged,
+    IntegrityError,
+    MissingEntries,
+    Refusal,
+    Unavailable,
+    UnknownOutcome,
+)
+from engine.events import LeaseEnded
+from engine.placement import Placement
+from engine.reading import HighWater
 from ipledger.writing import Done, Held
 from projections.digest import state_digest
 from projections.state import LedgerState
 from replay.audit import Options, audit
-from tests.answers import decisions
-from tests.simulation.clients import Attempt
+from tests.simulation.clients import Attempt, WriterProcess, was_starved
 from tests.simulation.cluster import Cluster
+from tests.simulation.log import anchors_of, commits, not_given_up
+from tests.simulation.verdict_followers import check_followers, check_prefixes
 
 _DECIDED: Final = (Done, Held, Refusal)
+_AWAY: Final = (Unavailable, UnknownOutcome)
+_TOLD: Final = (*_DECIDED, *_AWAY, HistoryDiverged, MissingEntries)
+_LATER_MS: Final = 600_000  # when everything has come to rest, and every clock is right
+
+_Steps = dict[tuple[bytes, int], list[Record]]
 
 
 class Broken(AssertionError):
     """A promise was broken."""
 
 
-def check(cluster: Cluster) -> None:
-    """Hold a run that is over to every promise.
+class Verdict:
+    """Holds one run to every promise."""
 
-    Raises:
-        Broken: one was broken.
-    """
-    _nobody_went_on_blindly(cluster)
-    if cluster.deleted_at is not None:
-        _deletion_was_noticed(cluster)
-        return
-    _audit_is_clean(cluster)
-    entries = cluster.world.server.entries
-    _acknowledged_once(cluster, entries)
-    _views_are_folds(cluster)
-    if cluster.lost_since is None:
-        _copies_are_equal(cluster, entries)
-        _answers_were_true(cluster)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._judged = 0  # attempts whose answers were found to be true
+        self.checks = 0
 
+    def check(self) -> None:
+        """Hold everything to the promises as of now.
 
-def _expect(kept: object, says: str) -> None:
-    if not kept:
-        raise Broken(says)
+        Raises:
+            Broken: one was broken.
+        """
+        cluster = self._cluster
+        if cluster.deleted_at is not None or cluster.came_back:
+            return  # what has a hole is read by nobody; of the other see `Cluster.came_back`
+        self.checks += 1
+        digest, standing = self._walk()
+        found = audit(cluster.world.server, Options())
+        if found.total:
+            raise self._broken(f"the audit found {found.breaches[:3]}")
+        if found.digest != digest:
+            raise self._broken("the audit counts another state than a replay")
+        self._acknowledged_once(standing)
+        self._nobody_was_alarmed_in_vain()
+        self._broken_if(check_prefixes(cluster))
 
+    def check_end(self) -> None:
+        """Hold a run that is over to every promise.
 
-def _audit_is_clean(cluster: Cluster) -> None:
-    found = audit(cluster.world.server, Options())
-    _expect(not found.total, f"the audit found {found.breaches[:3]}")
+        Raises:
+            Broken: one was broken.
+        """
+        cluster = self._cluster
+        if cluster.came_back:
+            cluster.world.happened["lost entry came back"] += 1
+            return
+        self._nobody_was_alarmed_in_vain()
+        self._nobody_went_on_blindly()
+        self._deletion_was_noticed()
+        self.check()
+        self._broken_if(check_followers(cluster))
+        for process in cluster.writers:
+            self._told_or_goes_on(process)
+        cluster.world.schedule.now_ms += _LATER_MS
+        going = [each for each in cluster.writers if not self._misses(each.remembered)]
+        if going and cluster.deleted_at is None:
+            self._goes_on(going[cluster.seed % len(going)])
 
+    def _broken(self, says: str) -> Broken:
+        return Broken(f"in turn {self._cluster.world.schedule.turns}: {says}")
 
-def _commits(entries: list[RawEntry]) -> Iterator[tuple[bytes, list[Record]]]:
-    """Each commit with the key of its command."""
-    commit: list[Record] = []
-    for raw in entries:
-        commit.append(decode_entry(raw))
-        if commit[-1].commit.ends_here:
-            yield commit[0].header.command, commit
-            commit = []
+    def _broken_if(self, says: Sequence[str]) -> None:
+        if says:
+            raise self._broken(says[0])
 
+    # ------------------------------------------------------------------------ the log, front to end
 
-def _acknowledged_once(cluster: Cluster, entries: list[RawEntry]) -> None:
-    """What was acknowledged stands once, as it was told; what was refused stands nowhere."""
-    standing: dict[bytes, list[list[Record]]] = {}
-    for key, records in _commits(entries):
-        standing.setdefault(key, []).append(records)
-    for key, commits in standing.items():
-        _expect(len(commits) == 1, f"command {key.hex()} was committed {len(commits)} times")
-    by_key: dict[bytes, list[Attempt]] = {}
-    for attempt in cluster.attempts:
-        by_key.setdefault(attempt.key, []).append(attempt)
-    seen = {process.name: process for process in cluster.writers}
-    for key, attempts in by_key.items():
-        stands = standing.get(key)
-        told = [attempt for attempt in attempts if isinstance(attempt.outcome, Done)]
-        for attempt in told:
-            assert isinstance(attempt.outcome, Done), "only those were taken"
-            positions = [record.position for record in attempt.outcome.records]
-            if stands and [record.position for record in stands[0]] == positions:
-                continue
-            _expect(_was_lost(cluster, attempt), f"{attempt} is not in the stream")
-            remembered = seen[attempt.process].remembered
-            _expect(
-                remembered is not None and remembered.position >= positions[-1],
-                f"{attempt.process} answered before it had noted what it saw",
+    def _walk(self) -> tuple[str, _Steps]:
+        """The digest of a replay and all commits; on the way, what rests on the states between."""
+        cluster, state = self._cluster, LedgerState()
+        open_ = [a for a in cluster.attempts[self._judged :] if self._must_be_true(a)]
+        self._judged = len(cluster.attempts)
+        knowing = self._who_knows_what()
+        standing: _Steps = {}
+        for records in commits(cluster.world.server):
+            state.apply_all(records)
+            header, position = records[0].header, records[-1].position
+            key = header.command, header.step
+            if key in standing:
+                raise self._broken(f"command {key} was committed more than once")
+            standing[key] = records
+            if header.step:
+                self._series_is_bounded(records, standing.get((header.command, 0)))
+            for process in knowing.get(position, ()):
+                self._knows(process, state)
+            open_ = [a for a in open_ if not _explained(a, state, position)]
+            for attempt in open_:
+                if attempt.ended.position <= position:
+                    raise self._broken(f"{attempt} was true of no state from call to answer")
+        return state_digest(state), standing
+
+    def _series_is_bounded(self, records: list[Record], first: list[Record] | None) -> None:
+        """A later commit of a series ends nothing that was granted behind its first one."""
+        begun = first[0].position if first else 0
+        for record in records:
+            event = record.event
+            if isinstance(event, LeaseEnded) and event.lease > begun:
+                raise self._broken(f"a series that began at {begun} ended lease {event.lease}")
+
+    def _must_be_true(self, attempt: Attempt) -> bool:
+        """Whether it says something of a state, and of a history that was not lost meanwhile."""
+        loss = self._cluster.loss
+        is_of_now = loss is None or attempt.began.turn > loss.turn
+        return is_of_now and isinstance(attempt.outcome, (Held, Refusal))
+
+    def _who_knows_what(self) -> dict[int, list[WriterProcess]]:
+        """Who stands at which position of this history; who lost his place in it learns it soon."""
+        there = anchors_of(self._cluster.world.server.entries)
+        knowing: dict[int, list[WriterProcess]] = {}
+        for process in self._cluster.writers:
+            if process.writer is not None and process.writer.continuity.anchor in there:
+                knowing.setdefault(process.writer.state.position, []).append(process)
+        return knowing
+
+    def _knows(self, process: WriterProcess, replayed: LedgerState) -> None:
+        assert process.writer is not None, "who is alive was taken"
+        if state_digest(process.writer.state) != state_digest(replayed):
+            raise self._broken(f"{process.name} knows another state than a replay")
+
+    def _nobody_was_alarmed_in_vain(self) -> None:
+        """Nobody's time ran out for others, and nothing is called broken that is not."""
+        cluster = self._cluster
+        broken_in = cluster.deleted_at if cluster.loss is None else cluster.loss.turn
+        for process in cluster.writers:
+            if broken_in is None and process.stopped is not None:
+                raise self._broken(f"{process.name} stopped without a reason: {process.stopped}")
+        for attempt in cluster.attempts:
+            if was_starved(attempt):
+                raise self._broken(f"it was never the turn of {attempt}")
+            reason = broken_in is not None and attempt.ended.turn >= broken_in
+            if not isinstance(attempt.outcome, _TOLD if reason else (*_DECIDED, *_AWAY)):
+                raise self._broken(f"there is no reason for {attempt}")
+
+    def _acknowledged_once(self, standing: _Steps) -> None:
+        """What was acknowledged stands as it was told; what was refused stands nowhere."""
+        by_key: dict[tuple[bytes, int], list[Attempt]] = {}
+        for attempt in self._cluster.attempts:
+            by_key.setdefault((attempt.key, attempt.step), []).append(attempt)
+        for key, attempts in by_key.items():
+            stands = standing.get(key)
+            for attempt in attempts:
+                if isinstance(attempt.outcome, Done):
+                    self._stands(attempt, list(attempt.outcome.records), stands)
+            certain = key[0] not in self._cluster.world.early and all(
+                isinstance(attempt.outcome, (Held, Refusal, Unavailable))
+                and not self._may_be_lost(attempt)
+                for attempt in attempts
             )
-        certain = key not in cluster.world.early and all(
-            isinstance(attempt.outcome, (Held, Refusal, Unavailable))
-            and not _was_lost(cluster, attempt)
-            for attempt in attempts
+            if certain and stands:
+                raise self._broken(f"{attempts} wrote nothing, and stands")
+
+    def _stands(self, attempt: Attempt, told: list[Record], stands: list[Record] | None) -> None:
+        if stands == told:
+            return
+        loss, last = self._cluster.loss, told[-1].position
+        lost = loss is not None and self._may_be_lost(attempt) and last > loss.kept
+        if not lost:
+            raise self._broken(f"{attempt} is not in the stream; what stands is {stands}")
+        process = next(p for p in self._cluster.writers if p.name == attempt.process)
+        if process.remembered is None or process.remembered.position < last:
+            raise self._broken(f"{attempt.process} answered before it had noted what it saw")
+
+    def _may_be_lost(self, attempt: Attempt) -> bool:
+        loss = self._cluster.loss
+        return loss is not None and attempt.began.turn <= loss.turn
+
+    # -------------------------------------------------------------------------- what was done to it
+
+    def _nobody_went_on_blindly(self) -> None:
+        """Who had seen what was lost is told just that: always while it lives, else until accepted.
+
+        Who was killed meanwhile and begins anew after that takes up what was accepted.
+        """
+        cluster, loss = self._cluster, self._cluster.loss
+        if loss is None:
+            return
+        # A request that was told twice may bring back just what was lost, to the byte.
+        there = anchors_of(cluster.world.server.entries)
+        missed = {name for name, anchor in loss.remembered.items() if anchor not in there}
+        lives = {name: life for name, life in loss.lives.items() if name in missed}
+        replaced = {
+            name for name in missed
+            if not_given_up([loss.remembered[name]], cluster.world.server.entries)
+        }  # fmt: skip
+        accepted = cluster.accepted_at or cluster.promoted_at
+        for attempt in cluster.attempts:
+            outcome, name = attempt.outcome, attempt.process
+            if attempt.began.turn <= loss.turn:
+                if isinstance(outcome, Done) and attempt.ended.turn > loss.turn:
+                    lives.setdefault(name, attempt.life)  # its answer was on the way
+                    if loss.kept < outcome.records[-1].position and not self._is_there(outcome):
+                        lives[name] = attempt.life
+                    elif name not in missed:
+                        del lives[name]
+                continue
+            before = name in replaced or accepted is None or attempt.ended.turn < accepted
+            knew = lives.get(name) == attempt.life or (name in missed and before)
+            if knew and _decided_anew(attempt):
+                raise self._broken(f"{attempt} rests on a history that lost entries")
+
+    def _is_there(self, done: Done) -> bool:
+        last = done.records[-1]
+        return any(
+            (raw.ms, raw.position) == (last.ms, last.position)
+            for raw in self._cluster.world.server.entries
         )
-        _expect(not (certain and stands), f"{attempts} wrote nothing, and stands in the stream")
 
+    def _deletion_was_noticed(self) -> None:
+        """After an entry was deleted nothing is answered any more, by anybody who asks."""
+        cluster = self._cluster
+        if cluster.deleted_at is None:
+            return
+        for attempt in cluster.attempts:
+            if attempt.began.turn > cluster.deleted_at and _decided_anew(attempt):
+                raise self._broken(f"{attempt} rests on a stream with a hole")
 
-def _was_lost(cluster: Cluster, attempt: Attempt) -> bool:
-    return cluster.lost_since is not None and attempt.began.turn <= cluster.lost_since
+    # ------------------------------------------------------------------------------------- the end
 
+    def _told_or_goes_on(self, process: WriterProcess) -> None:
+        """Over a line that holds: what is wrong is told, and nothing else is."""
+        cluster = self._cluster
+        wrong = cluster.deleted_at is not None or self._misses(process.remembered)
+        try:
+            list(commits(cluster.world.server, process.remembered))
+        except IntegrityError as error:
+            if not wrong:
+                raise self._broken(f"{process.name} is told without a reason: {error}") from error
+        else:
+            if wrong:
+                raise self._broken(f"{process.name} would pass over what is missing")
 
-def _nobody_went_on_blindly(cluster: Cluster) -> None:
-    """Who had seen what a failover lost is told nothing but that, until it is accepted."""
-    if cluster.lost_since is None:
-        return
-    # A request that was told twice may bring back just what was lost, to the byte.
-    there = {Anchor(raw.ms, raw.position, raw.c) for raw in cluster.world.server.entries}
-    missed = {name for name, anchor in cluster.lost_by.items() if anchor not in there}
-    for attempt in cluster.attempts:
-        if attempt.process not in missed or attempt.began.turn < cluster.lost_since:
-            continue
-        accepted = cluster.accepted_at
-        if accepted is not None and attempt.ended.turn >= accepted:
-            continue
-        _expect(not _decided_anew(attempt), f"{attempt} rests on a history that lost entries")
+    def _goes_on(self, process: WriterProcess) -> None:
+        """When every line holds and every clock is right, whoever may go on does."""
+        cluster = self._cluster
+        outcome = process.ask_now(Sweep())
+        if not isinstance(outcome, (Done, Held)):
+            raise self._broken(f"all is well, and {process.name} is answered {outcome!r}")
+        replayed = LedgerState()
+        for records in commits(cluster.world.server):
+            replayed.apply_all(records)
+        self._knows(process, replayed)
+
+    def _misses(self, remembered: HighWater | None) -> bool:
+        """Whether something was seen that is not there, and that nobody gave up."""
+        anchors = () if remembered is None else remembered.anchors
+        return not_given_up(anchors, self._cluster.world.server.entries)
 
 
 def _decided_anew(attempt: Attempt) -> bool:
@@ -129,71 +294,19 @@ def _decided_anew(attempt: Attempt) -> bool:
     return isinstance(outcome, _DECIDED) and not told_again
 
 
-def _deletion_was_noticed(cluster: Cluster) -> None:
-    """After an entry was deleted nothing is answered any more, by anybody who asks the server."""
-    assert cluster.deleted_at is not None, "who calls has looked"
-    for attempt in cluster.attempts:
-        if attempt.began.turn > cluster.deleted_at:
-            _expect(not _decided_anew(attempt), f"{attempt} rests on a stream with a hole")
-    try:
-        list(read_commits(cluster.world.server, Continuity()))
-    except IntegrityError:
-        return
-    raise Broken("a reader passed over a hole")
-
-
-def _views_are_folds(cluster: Cluster) -> None:
-    """The state of every process that is left is what a replay gives."""
-    for process in cluster.writers:
-        if process.stopped is not None or process.writer is None:
-            continue
-        writer = process.writer
-        try:
-            for records in read_commits(cluster.world.server, writer.continuity):
-                writer.state.apply_all(records)
-        except IntegrityError as error:
-            _expect(cluster.lost_since is not None, f"{process.name} cannot read on: {error}")
-            continue
-        replayed = LedgerState()
-        for records in read_commits(cluster.world.server, Continuity()):
-            replayed.apply_all(records)
-        same = state_digest(writer.state) == state_digest(replayed)
-        _expect(same, f"{process.name} knows another state than a replay")
-
-
-def _copies_are_equal(cluster: Cluster, entries: list[RawEntry]) -> None:
-    """The consumer has read every commit once, and the mirror has the same bytes."""
-    consumer, mirror = cluster.consumer, cluster.mirror
-    _expect(consumer.stopped is None, f"the consumer stopped: {consumer.stopped}")
-    _expect(mirror.stopped is None, f"the mirror stopped: {mirror.stopped}")
-    read = [(raw.position, decode_entry(raw).commit.check) for raw in entries]
-    _expect(consumer.read == read[: len(consumer.read)], "the consumer read something else")
-    _expect(mirror.entries == entries[: len(mirror.entries)], "the mirror has other bytes")
-
-
-def _answers_were_true(cluster: Cluster) -> None:
-    """A refusal, or "you hold it already", was true of a state between the call and the answer."""
-    open_ = [a for a in cluster.attempts if isinstance(a.outcome, (Held, Refusal))]
-    state = LedgerState()
-    for records in read_commits(cluster.world.server, Continuity(), entries_max=1):
-        # Before and after each commit: `open_` is what may still be explained by a later one.
-        state.apply_all(records)
-        position = records[-1].position
-        open_ = [a for a in open_ if not _explained(a, state, position)]
-        late = [a for a in open_ if a.ended.position <= position]
-        for attempt in late:
-            raise Broken(f"{attempt} was true of no state between call and answer")
-
-
 def _explained(attempt: Attempt, state: LedgerState, position: int) -> bool:
     """Whether the state at a position gives the answer that was given."""
     began, ended = attempt.began, attempt.ended
     if not began.position <= position <= ended.position:
         return False
     times = {began.server_ms, ended.server_ms, (began.server_ms + ended.server_ms) // 2}
-    for decision in decisions(state, attempt.command, attempt.key, sorted({*times, state.ms})):
+    for now_ms in sorted({*times, state.ms}):
+        decision = decide(state, attempt.command, Claim(), Placement(), now_ms)
         if isinstance(attempt.outcome, Refusal):
-            if decision == attempt.outcome:
+            if isinstance(decision, Refusal) and decision.kind == attempt.outcome.kind:
+                return True
+            remembered = state.commands.get(attempt.key, attempt.step)
+            if remembered is not None and attempt.outcome.kind == "conflict":
                 return True
         elif isinstance(decision, Nothing):
             assert isinstance(attempt.outcome, Held), "there are no others"
