@@ -10,6 +10,7 @@ from benchmarks import (
     blocks,
     cold,
     coming,
+    durability,
     history,
     lengths,
     life,
@@ -25,7 +26,7 @@ MEASURES: tuple[Measure, ...] = tuple(
     bench.measure
     for bench in (
         append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
-        policies, coming, lengths, job,
+        policies, coming, durability, lengths, job,
     )
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ import ipledger
 from benchmarks.bare import BareEvalsha, BareScript, ready_made
 from benchmarks.harness import Bench, Figure, Options, Report, Timing, in_turns, main
 from engine.entry import Anchor
+from engine.model import LOCAL, Durability
 from engine.redis_stream import RedisStream
 from engine.stream import Fetch, Proposal
 from ipledger import operations
@@ -39,12 +40,13 @@ class CountingStream(RedisStream):
     proposals = 0
 
     def begin(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> Fetch:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:  # fmt: skip
         """See `engine.stream.Stream.begin`."""
         self.calls += 1
         self.proposals += len(proposals)
-        return super().begin(after, voided, now_ms, proposals)
+        return super().begin(after, voided, now_ms, proposals, wanted)
 
     def batch_mean(self) -> float:
         """Proposals for each round trip since the last time that somebody asked."""

@@ -16,6 +16,7 @@ import ipledger
 from benchmarks.harness import Bench, Figure, Options, Report, Timing, main
 from engine.entry import Anchor
 from engine.memory_stream import MemoryStream
+from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, Committed, Proposal
 from ipledger.ledger import Ledger
 from projections.free_set import RANGE_SIZE_MAX
@@ -38,11 +39,12 @@ class Committing(MemoryStream):
     """Commits everything at once and keeps nothing: what is left is the client's own work."""
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """See `engine.stream.Stream.append`."""
         if after.position == 0 or not proposals:
-            return super().append(after, voided, now_ms, proposals)
+            return super().append(after, voided, now_ms, proposals, wanted)
         position = after.position + 1
         verdicts = []
         for proposal in proposals:

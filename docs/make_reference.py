@@ -213,7 +213,7 @@ _MEANINGS: Final[dict[errors.Kind, str]] = {
     "invalid": "the text, file or value cannot be understood or accepted",
     "unavailable": "the server cannot be used now; nothing was written",
     "integrity": "the stream is not what it must be: nothing is guessed, nothing was written",
-    "unknown": "the reply was lost: it may have been committed; repeat it with its command id",
+    "unknown": "the reply was lost, or too few replicas have it: repeat it with its command id",
 }
 
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from engine.addresses import Address, Family, RangeSet
-from engine.model import DEFAULT_INTERFACE, EndedBy, PoolSpec, ReservationSpec
+from engine.model import DEFAULT_INTERFACE, Durability, EndedBy, PoolSpec, ReservationSpec
 from engine.names import Labels, check_text, is_command_key
 from engine.observation import Observation
 from engine.spans import is_single, last_of, span_of, span_text
@@ -202,6 +202,12 @@ class Raise(NamedTuple):
     level: int
 
 
+class SetDurability(NamedTuple):
+    """From now on the space shall promise this of an answer."""
+
+    durability: Durability
+
+
 class Reconcile(NamedTuple):
     """Leases that were missing in an observation shall be told so, and end if that is enough.
 
@@ -270,6 +276,7 @@ Command = (
     | PutBack
     | Adopt
     | Raise
+    | SetDurability
     | Reconcile
     | Undo
 )

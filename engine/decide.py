@@ -19,6 +19,7 @@ from engine.commands import (
     Release,
     Renew,
     SetAside,
+    SetDurability,
     Sweep,
     Undo,
 )
@@ -27,7 +28,7 @@ from engine.decide_config import decide_apply, decide_delete
 from engine.decide_leases import decide_allocate, decide_together
 from engine.decide_reconcile import decide_reconcile
 from engine.decide_release import decide_release
-from engine.decide_space import decide_raise
+from engine.decide_space import decide_durability, decide_raise
 from engine.decide_time import decide_put_back, decide_renew, decide_set_aside, decide_sweep
 from engine.decide_undo import decide_undo
 from engine.draft import Decision
@@ -53,6 +54,7 @@ _PLAIN: Final[dict[type[Any], Callable[[Facts, Any, Claim], Decision]]] = {
     SetAside: decide_set_aside,
     PutBack: decide_put_back,
     Raise: decide_raise,
+    SetDurability: decide_durability,
     Undo: decide_undo,
 }
 

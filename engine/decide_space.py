@@ -1,10 +1,10 @@
-"""Deciding about the space itself: its format level, and what that allows."""
+"""Deciding about the space itself: its format level, what that allows, and its durability."""
 
 from __future__ import annotations
 
 from engine import events as ev
 from engine import tags
-from engine.commands import Claim, Raise
+from engine.commands import Claim, Raise, SetDurability
 from engine.draft import UNSALTED, Change, Decision, Draft, Nothing
 from engine.errors import Refusal
 from engine.facts import Facts
@@ -21,6 +21,18 @@ def decide_raise(facts: Facts, command: Raise, claim: Claim) -> Decision:
         UNSALTED, actor=claim.actor, reason=claim.reason, command_id=claim.command_id
     )
     return Draft((Change(ev.LevelRaised(command.level), sealed),), (tags.SPACE,))
+
+
+def decide_durability(facts: Facts, command: SetDurability, claim: Claim) -> Decision:
+    """The space promises this of its answers, if its level allows to say so."""
+    if command.durability == facts.durability:
+        return Nothing()
+    if refusal := needs_level(facts, ev.DURABILITY_LEVEL, "durability of its own"):
+        return refusal
+    sealed = ev.Sealed(
+        UNSALTED, actor=claim.actor, reason=claim.reason, command_id=claim.command_id
+    )
+    return Draft((Change(ev.DurabilitySet(*command.durability), sealed),), (tags.SPACE,))
 
 
 def needs_level(facts: Facts, level: int, what: str) -> Refusal | None:

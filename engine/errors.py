@@ -145,7 +145,10 @@ class ReadOnlyMirror(LedgerError):
 
 
 class UnknownOutcome(LedgerError):
-    """The reply was lost: the command may have been committed. Repeat it with its command id."""
+    """The reply was lost, or too few replicas have what it rests on. Repeat it with its command id.
+
+    The command may have been committed, and may be lost with the server; repeated, it lands once.
+    """
 
     kind: Kind = "unknown"
 

@@ -13,29 +13,25 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.model import ENDINGS, POLICIES
+from engine.model import ENDINGS
 from engine.shapes import (
-    SECONDS_MAX,
     are_addresses,
     are_labels,
-    are_texts,
-    is_address_of,
     is_block,
     is_bool,
+    is_durability,
     is_held,
     is_id,
+    is_pool,
     is_position,
-    is_ranges,
-    is_route,
     is_seconds,
-    is_selector,
-    is_subnet,
     is_u64,
 )
 
 INFORMATIONAL_FROM: Final = 128  # types from here on may be unknown to a reader
-LEVEL: Final = 2  # the highest that this release writes; it brought blocks and observations
-BLOCKS_LEVEL: Final = 2  # from which on blocks are granted
+LEVEL: Final = 3  # the highest that this release writes
+BLOCKS_LEVEL: Final = 2  # from which on blocks are granted; it brought observations, too
+DURABILITY_LEVEL: Final = 3  # from which on a space says how durable its answers are
 
 _ENDED_BY: Final = range(len(ENDINGS))
 
@@ -82,6 +78,21 @@ class LevelRaised(NamedTuple):
         return is_position(self.level) and self.level > 1
 
 
+class DurabilitySet(NamedTuple):
+    """From here on an answer waits until so many replicas have what it rests on; 0: for none.
+
+    With ``fsync`` they have it on disk, and so has the server that was written to.
+    """
+
+    replicas: int
+    fsync: bool
+    ack_timeout_ms: int
+
+    def well_formed(self) -> bool:
+        """Without replicas nothing else is said; with them, how long is waited."""
+        return is_durability(*self)
+
+
 class PoolCreated(NamedTuple):
     """A pool, whole. Its position is the pool's id. Ranges are packed first-last pairs."""
 
@@ -102,29 +113,7 @@ class PoolCreated(NamedTuple):
 
     def well_formed(self) -> bool:
         """Every address is of the subnet's family; ranges are in canonical order."""
-        if type(self.name) is not str or not is_subnet(self.subnet):
-            return False
-        width = len(self.subnet[0])
-        gateway_fits = self.gateway is None or is_address_of(self.gateway, width)
-        return (
-            is_ranges(self.ips, width)
-            and is_ranges(self.exclude_ips, width)
-            and gateway_fits
-            and type(self.routes) is tuple
-            and all(is_route(route, width) for route in self.routes)
-            and is_bool(self.disabled)
-            and is_bool(self.default)
-            and type(self.selectors) is tuple
-            and len(self.selectors) == 6
-            and all(is_selector(selector) for selector in self.selectors[:3])
-            and all(are_texts(names) for names in self.selectors[3:])
-            and type(self.policy) is int
-            and 0 <= self.policy < len(POLICIES)
-            and type(self.cooldown_s) is int
-            and 0 <= self.cooldown_s <= SECONDS_MAX
-            and is_seconds(self.ttl_s)
-            and is_seconds(self.sticky_s)
-        )
+        return is_pool(self)
 
 
 class PoolUpdated(NamedTuple):
@@ -349,6 +338,7 @@ Event = (
     SpaceCreated
     | HistoryRestored
     | LevelRaised
+    | DurabilitySet
     | PoolCreated
     | PoolUpdated
     | PoolDeleted

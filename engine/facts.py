@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from engine.addresses import Address, Family, RangeSet
-from engine.model import PoolSpec, ReservationSpec
+from engine.model import Durability, PoolSpec, ReservationSpec
 from engine.names import Labels
 from engine.observation import Absence
 from engine.spans import is_single, last_of, span_text
@@ -136,6 +136,10 @@ class Facts(Protocol):
     @property
     def level(self) -> int:
         """The format level of the space: what may be written to it."""
+
+    @property
+    def durability(self) -> Durability:
+        """What the space promises of an answer."""
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name, also while it is terminating."""

@@ -13,9 +13,11 @@ from typing import Final
 
 from engine.entry import Anchor, RawEntry
 from engine.mirroring import CopyStatus, Marker, read_only
+from engine.model import LOCAL, Durability
 from engine.stream import (
     PAGE_ENTRIES,
     TAIL_BYTES_MAX,
+    Acknowledged,
     AppendReply,
     AppendsWhenFetched,
     Committed,
@@ -28,6 +30,7 @@ from engine.stream import (
     Untimely,
     Verdict,
     not_restored,
+    trouble,
 )
 
 SKEW_MS_MAX: Final = 300_000
@@ -75,12 +78,18 @@ class MemoryStream(AppendsWhenFetched):
         """Begin empty; a writer that more than `tail_max` entries are new to is behind."""
         self.entries: list[RawEntry] = []
         self.last_generated = (0, 0)
+        self.replicas = 0  # that have everything, and say so at once
         self._marker: Marker | None = None
         self._clock_ms = clock_ms
         self._tail_max = tail_max
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+        self,
+        after: Anchor,
+        voided: int,
+        now_ms: int,
+        proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
     ) -> AppendReply:
         """See `engine.stream.Stream.append`."""
         if self._marker is not None:
@@ -107,7 +116,8 @@ class MemoryStream(AppendsWhenFetched):
             self.entries.append(RawEntry(ms, last + 1 + at, *entry))
         if accepted:
             self.last_generated = (ms, last + len(accepted))
-        return AppendReply("ok", 0, ms, tuple(verdicts), tail)
+        acknowledged = Acknowledged(self.replicas) if accepted and wanted.replicas else None
+        return AppendReply("ok", 0, ms, tuple(verdicts), tail, acknowledged)
 
     @staticmethod
     def _judge(proposal: Proposal, written: _Written, ms: int, position: int) -> Verdict:
@@ -148,6 +158,14 @@ class MemoryStream(AppendsWhenFetched):
         if size > TAIL_BYTES_MAX:
             return _stop("behind", last)
         return None if len(self.entries) == last - voided else _stop("missing", 0)
+
+    def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
+        """See `engine.stream.Stream.acknowledge`; in one process nothing comes while one waits."""
+        del wanted
+        known = self.read(through.ms, through.position - 1, 1)
+        if not known or _anchor(known[0]) != through:
+            raise trouble("diverged", 0, through, 0)
+        return Acknowledged(self.replicas)
 
     def head(self) -> Head:
         """See `engine.stream.Stream.head`."""

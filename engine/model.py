@@ -22,6 +22,21 @@ ENDINGS: Final[tuple[EndedBy, ...]] = ("released", "expired", "superseded", "rev
 DEFAULT_INTERFACE: Final = "eth0"
 
 
+class Durability(NamedTuple):
+    """What a space promises of an answer: how many replicas have what it rests on (0: none).
+
+    With ``fsync`` they have it on disk, and so has the server that was written to. An answer
+    waits for them at most ``ack_timeout_ms``. The fields are those of `events.DurabilitySet`.
+    """
+
+    replicas: int = 0
+    fsync: bool = False
+    ack_timeout_ms: int = 0
+
+
+LOCAL: Final = Durability()  # what one server keeps, as it is set up
+
+
 class Route(NamedTuple):
     """A route that a holder is given besides its address."""
 

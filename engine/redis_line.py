@@ -7,7 +7,7 @@ takes a connection from its pool and puts it back, which costs a lone writer a t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,13 @@ class Line:
         self._pool = client.connection_pool
         self._idle: list[Any] = []
 
-    def send(self, command: tuple[str | bytes, ...]) -> Callable[[], Any]:
+    def send(
+        self, command: tuple[str | bytes, ...], behind: Sequence[tuple[str, ...]] = ()
+    ) -> Callable[[], Any]:
         """Send a command; the function that is returned reads its answer, and is called once.
+
+        With commands that wait for it `behind`, on the same connection and in the same write, it
+        returns a pair: its answer, and that to the last of them, which may be an error.
 
         Whatever goes wrong, on the way there too, is raised by that function, as the client's.
         """
@@ -39,7 +44,8 @@ class Line:
             return _raising(error)
         try:
             # As the client would, but that it looks at each argument first.
-            connection.send_packed_command((pack_command(command),))  # type: ignore[arg-type]
+            packed = b"".join(map(pack_command, (command, *behind)))  # type: ignore[arg-type]
+            connection.send_packed_command((packed,))
         except (RedisError, OSError) as error:
             self._give_up(connection)
             return _raising(error)
@@ -49,15 +55,14 @@ class Line:
 
         def fetch() -> Any:
             try:
-                reply = connection.read_response()
-            except ResponseError:  # an answer, too
-                self._idle.append(connection)
-                raise
+                replies = [_answer_on(connection) for _ in range(1 + len(behind))]
             except BaseException:
                 self._give_up(connection)
                 raise
             self._idle.append(connection)
-            return reply
+            if isinstance(replies[0], ResponseError):
+                raise replies[0]
+            return (replies[0], replies[-1]) if behind else replies[0]
 
         return fetch
 
@@ -80,6 +85,14 @@ class Line:
         if connection.pid == os.getpid():
             connection.disconnect()
         self._pool.release(connection)
+
+
+def _answer_on(connection: Any) -> Any:
+    """The next answer on a connection; an error is one, too."""
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 def _raising(error: Exception) -> Callable[[], Any]:

@@ -7,6 +7,7 @@ read raw, without the client's reshaping, so that they look the same in every pr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -32,12 +33,14 @@ from redis.exceptions import (
 from engine.entry import Anchor, RawEntry, parse_entry_id
 from engine.errors import DamagedEntry, IntegrityError, Unavailable, UnknownOutcome
 from engine.mirroring import MARKER_FORMAT, CopyStatus, Marker, read_only
+from engine.model import LOCAL, Durability
 from engine.names import check_name
 from engine.redis_line import Line
 from engine.stream import (
     PAGE_ENTRIES,
     RESTORE_HINT,
     TAIL_BYTES_MAX,
+    Acknowledged,
     AppendReply,
     Committed,
     Conflict,
@@ -49,6 +52,7 @@ from engine.stream import (
     Untimely,
     Verdict,
     not_restored,
+    trouble,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +63,9 @@ _LOST: Final = (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSErro
 # The client calls these lost connections, too; but they are answers: the command was not run.
 _DENIED: Final = (BusyLoadingError, AuthenticationError, AuthorizationError)
 _SCRIPTS: dict[str, str] = {}
+# A replica tells what it has on disk when it is asked, and else once a second. Asked right behind
+# a write, it has not written it yet: asked again, it tells after 10 to 50 ms and not after 1,004.
+_ASK_AGAIN_MS: Final = (2, 4, 16, 64)
 
 
 def _source(name: str) -> str:
@@ -107,6 +114,26 @@ def _verdict(text: bytes) -> Verdict:
     return Untimely(word)
 
 
+def _waiting(wanted: Durability) -> list[tuple[str, ...]]:
+    """The commands that wait for what their connection has written; the last one tells."""
+    replicas, left_ms = str(wanted.replicas), wanted.ack_timeout_ms
+    if not wanted.fsync:
+        return [("WAIT", replicas, str(left_ms))]
+    waits_ms = [wait_ms for wait_ms in _ASK_AGAIN_MS if wait_ms < left_ms]
+    waits_ms.append(max(left_ms - sum(waits_ms), 1))
+    return [("WAITAOF", "1", replicas, str(wait_ms)) for wait_ms in waits_ms]
+
+
+def _acknowledged(waited: Any) -> Acknowledged:
+    """What came of waiting: a number of replicas, or (whether it is on disk here, a number)."""
+    if isinstance(waited, Exception):
+        return Acknowledged(0, str(waited))
+    if isinstance(waited, int):
+        return Acknowledged(waited)
+    here, replicas = waited
+    return Acknowledged(replicas) if here else Acknowledged(0, "it is not on this server's disk")
+
+
 class RedisStream:
     """The stream under one key of one server, through a connection with retries off."""
 
@@ -115,20 +142,24 @@ class RedisStream:
         self.space = space
         self.key = stream_key(space)
         self.marker_key = marker_key(space)
+        self._instant_key = f"ipledger:{{{space}}}:instant"
         self._client = client
         client.response_callbacks.clear()
         self._sha: dict[str, str] = {}
+        self._loaded: set[str] = set()
         self._line = Line(client)
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """See `engine.stream.Stream.append`."""
-        return self.begin(after, voided, now_ms, proposals)()
+        return self.begin(after, voided, now_ms, proposals, wanted)()
 
     def begin(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> Fetch:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:  # fmt: skip
         """See `engine.stream.Stream.begin`."""
         arguments: list[str | bytes] = [
             after.entry_id, after.c, str(voided), str(now_ms), str(PAGE_ENTRIES),
@@ -139,21 +170,39 @@ class RedisStream:
             arguments += (str(not_before_ms), str(not_after_ms), reads, str(len(entries)))
             for entry in entries:
                 arguments += entry
-        fetch = self._sent("append.lua", arguments, writes=bool(proposals))
-        return lambda: self._appended(fetch())
+        if not wanted.replicas or not proposals:
+            fetch = self._sent("append.lua", arguments, writes=bool(proposals))
+            return lambda: self._appended(fetch())
+        both = self._sent("append.lua", arguments, writes=True, waiting=_waiting(wanted))
+        return lambda: self._appended(*both())
 
-    def _appended(self, reply: list[Any]) -> AppendReply:
-        """What the append script answered."""
+    def _appended(self, reply: list[Any], waited: Any = None) -> AppendReply:
+        """What the append script answered, and what came of waiting for replicas."""
         status, detail, ms, verdicts, tail = reply
         if status == b"mirror":
             raise read_only(self.space, detail.decode())
+        told = tuple(map(_verdict, verdicts))
+        acknowledged = None
+        # Unless the connection has written something, there was nothing to wait for.
+        if waited is not None and any(isinstance(verdict, Committed) for verdict in told):
+            acknowledged = _acknowledged(waited)
         return AppendReply(
-            status.decode(),
-            int(detail or 0),
-            int(ms),
-            tuple(map(_verdict, verdicts)),
-            _raw_page(tail),
+            status.decode(), int(detail or 0), int(ms), told, _raw_page(tail), acknowledged
         )
+
+    def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
+        """See `engine.stream.Stream.acknowledge`."""
+        arguments: list[str | bytes] = [through.entry_id, through.c]
+        try:
+            answer, waited = self._sent(
+                "acknowledge.lua", arguments, writes=True, beside=self._instant_key,
+                waiting=_waiting(wanted),
+            )()  # fmt: skip
+        except UnknownOutcome as error:  # what was written is nothing that stays
+            raise Unavailable(error.message, "check the URL and that the server runs") from error
+        if answer != b"ok":
+            raise trouble("diverged", 0, through, 0)
+        return _acknowledged(waited)
 
     def head(self) -> Head:
         """See `engine.stream.Stream.head`."""
@@ -273,18 +322,31 @@ class RedisStream:
         return self._sent(script, arguments, writes=writes)()
 
     def _sent(
-        self, script: str, arguments: list[str | bytes], *, writes: bool
+        self,
+        script: str,
+        arguments: list[str | bytes],
+        *,
+        writes: bool,
+        beside: str | None = None,
+        waiting: Sequence[tuple[str, ...]] = (),
     ) -> Callable[[], Any]:
         """Send a script by its hash; the function that is returned waits for its answer.
 
-        The source is sent where the server does not know it.
+        The source is sent where the server does not know it. The script's second key is the
+        mirror's marker, or `beside`. With `waiting`, commands that wait for replicas, the answer
+        is a pair: the script's, and what came of the last of them.
         """
         source = _source(script)
         sha = self._sha.get(script)
         if sha is None:
             sha = self._sha[script] = sha1(source.encode(), usedforsecurity=False).hexdigest()
-        command = ("EVALSHA", sha, "2", self.key, self.marker_key, *arguments)
-        sent = self._line.send(command)
+        command = ("EVALSHA", sha, "2", self.key, beside or self.marker_key, *arguments)
+        if waiting and script not in self._loaded:
+            # Behind a script that the server does not know, waiting would take all of its time.
+            with suppress(RedisError, OSError):  # then it is seen by what comes next
+                self._line.send(("SCRIPT", "LOAD", source))()
+                self._loaded.add(script)
+        sent = self._line.send(command, waiting)
 
         def fetch() -> Any:
             try:
@@ -292,7 +354,7 @@ class RedisStream:
                     return sent()
                 except NoScriptError:  # never sent, flushed, or the server was restarted
                     self._line.send(("SCRIPT", "LOAD", source))()
-                    return self._line.send(command)()
+                    return self._line.send(command, waiting)()
             except _LOST as error:
                 if not writes or not _may_have_run(error):
                     message = f"the server cannot be reached: {error}"

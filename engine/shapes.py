@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
+
+from engine.model import POLICIES
 
 U64_MAX: Final = 2**64 - 1
 SECONDS_MAX: Final = 100 * 366 * 86_400  # a century: longer is a typing error, not a lease time
+REPLICAS_MAX: Final = 255
+ACK_TIMEOUT_MS_MAX: Final = 60_000
 
 
 def is_u64(value: object) -> bool:
@@ -121,6 +125,56 @@ def is_selector(value: object) -> bool:
         and are_texts(expression[2])
         for expression in expressions
     )
+
+
+def are_selectors(value: object) -> bool:
+    """Three selectors and three lists of names: who may draw from a pool."""
+    return (
+        type(value) is tuple
+        and len(value) == 6
+        and all(is_selector(selector) for selector in value[:3])
+        and all(are_texts(names) for names in value[3:])
+    )
+
+
+def are_routes(value: object, width: int) -> bool:
+    """Any number of routes of the family that has `width` bytes an address."""
+    return type(value) is tuple and all(is_route(route, width) for route in value)
+
+
+def is_pool(fields: tuple[Any, ...]) -> bool:
+    """The fields of a pool's definition: all of one family, ranges in canonical order."""
+    (
+        name, subnet, ips, exclude_ips, gateway, routes, disabled, default, selectors,
+        policy, cooldown_s, ttl_s, sticky_s,
+    ) = fields  # fmt: skip
+    if type(name) is not str or not is_subnet(subnet):
+        return False
+    width = len(subnet[0])
+    return (
+        is_ranges(ips, width)
+        and is_ranges(exclude_ips, width)
+        and (gateway is None or is_address_of(gateway, width))
+        and are_routes(routes, width)
+        and is_bool(disabled)
+        and is_bool(default)
+        and are_selectors(selectors)
+        and type(policy) is int
+        and 0 <= policy < len(POLICIES)
+        and type(cooldown_s) is int
+        and 0 <= cooldown_s <= SECONDS_MAX
+        and is_seconds(ttl_s)
+        and is_seconds(sticky_s)
+    )
+
+
+def is_durability(replicas: object, fsync: object, ack_timeout_ms: object) -> bool:
+    """How many replicas are waited for, and for how long; nothing else is said where none is."""
+    if type(replicas) is not int or type(fsync) is not bool or type(ack_timeout_ms) is not int:
+        return False
+    if replicas == 0:
+        return not fsync and ack_timeout_ms == 0
+    return 1 <= replicas <= REPLICAS_MAX and 1 <= ack_timeout_ms <= ACK_TIMEOUT_MS_MAX
 
 
 def is_held(

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from engine.entry import Anchor, RawEntry
 from engine.errors import ClockSkew, HistoryDiverged, IntegrityError, LedgerError, MissingEntries
+from engine.model import LOCAL, Durability
 
 # Beyond these the writer is BEHIND and catches up by paged reads. A page of 1,000 was the fastest
 # of 100 to 50,000 and keeps the single-threaded server free for others (1.2 ms).
@@ -72,12 +73,20 @@ StoredEntry = tuple[str, tuple[bytes, ...]]
 Verdict = Committed | Conflict | Untimely
 
 
+class Acknowledged(NamedTuple):
+    """How many replicas have everything up to here, and why it cannot be told, if it cannot."""
+
+    replicas: int
+    why: str = ""
+
+
 class AppendReply(NamedTuple):
     """What the stream answers to an append.
 
     Unless ``status`` is ``ok`` nothing was written and ``detail`` is a position (for ``clock``:
     the server's time in ms). ``tail`` is what was written since the writer's last entry, before
-    its own commits; all of those carry ``ms``.
+    its own commits; all of those carry ``ms``. ``acknowledged`` is there if it was asked for, and
+    something was committed: it covers all of that, and what stood before it.
     """
 
     status: Status
@@ -85,6 +94,7 @@ class AppendReply(NamedTuple):
     ms: int
     verdicts: tuple[Verdict, ...]
     tail: list[RawEntry]
+    acknowledged: Acknowledged | None = None
 
 
 Fetch = Callable[[], AppendReply]
@@ -102,9 +112,16 @@ class Stream(Protocol):
     """One space's stream."""
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+        self,
+        after: Anchor,
+        voided: int,
+        now_ms: int,
+        proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
     ) -> AppendReply:
         """Commit each proposal that still holds, or say why nothing can be.
+
+        Then wait until as many replicas as are `wanted` have it, at most for that time.
 
         Raises:
             Unavailable: the server cannot be reached; certainly nothing was written.
@@ -112,8 +129,21 @@ class Stream(Protocol):
             ReadOnlyMirror: the stream is a mirror.
         """
 
+    def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
+        """Wait until as many replicas as are `wanted` have everything up to an entry.
+
+        Raises:
+            HistoryDiverged: the entry is not there, so nothing can be said of it.
+            Unavailable: the server cannot be reached, or takes no writes.
+        """
+
     def begin(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
+        self,
+        after: Anchor,
+        voided: int,
+        now_ms: int,
+        proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
     ) -> Fetch:
         """As `append`, but the answer is fetched later, by the function that is returned.
 
@@ -172,15 +202,17 @@ class AppendsWhenFetched(ABC):
 
     @abstractmethod
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """See `Stream.append`."""
 
     def begin(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> Fetch:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:  # fmt: skip
         """See `Stream.begin`."""
-        return partial(self.append, after, voided, now_ms, proposals)
+        return partial(self.append, after, voided, now_ms, proposals, wanted)
 
 
 def not_restored(why: str) -> IntegrityError:

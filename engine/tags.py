@@ -96,7 +96,7 @@ def restoration(kept: int, void_through: int) -> str:
     return f"h{kept:016x}-{void_through:016x}"
 
 
-def _space(_event: ev.SpaceCreated | ev.LevelRaised, _sealed: Sealed) -> str:
+def _space(_event: ev.SpaceCreated | ev.LevelRaised | ev.DurabilitySet, _sealed: Sealed) -> str:
     return SPACE
 
 
@@ -149,6 +149,7 @@ _WRITES: Final[dict[type[Any], Callable[[Any, Sealed], str]]] = {
     ev.SpaceCreated: _space,
     ev.HistoryRestored: _restored,
     ev.LevelRaised: _space,
+    ev.DurabilitySet: _space,
     ev.PoolCreated: _pool,
     ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool,

@@ -189,6 +189,7 @@ REGISTRY: Final = Registry(
         ev.SpaceCreated: EventType(1, 1, 1, ev.SpaceCreated._make),
         ev.HistoryRestored: EventType(2, 1, 1, ev.HistoryRestored._make),
         ev.LevelRaised: EventType(3, 1, 1, ev.LevelRaised._make),
+        ev.DurabilitySet: EventType(4, 1, 3, ev.DurabilitySet._make),
         ev.PoolCreated: EventType(10, 1, 1, ev.PoolCreated._make),
         ev.PoolUpdated: EventType(11, 1, 1, _pool_updated),
         ev.PoolDeleted: EventType(12, 1, 1, ev.PoolDeleted._make),

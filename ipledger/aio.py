@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from engine.commands import Command
 from engine.explaining import Explanation
 from engine.model import DEFAULT_INTERFACE
-from ipledger import operations, reconciling
+from ipledger import durability, operations, reconciling
 from ipledger.asking import Around
 from ipledger.ledger import Ledger, connect
 from ipledger.operation import Operation, accepted
@@ -81,6 +81,7 @@ class AsyncLedger:
     quarantine = _awaits(operations.quarantine)
     unquarantine = _awaits(operations.unquarantine)
     raise_level = _awaits(operations.raise_level)
+    set_durability = _awaits(durability.set_durability)
     reconcile = _awaits(reconciling.reconcile)
 
     async def undo(self, lease: int, **claims: Unpack[Claims]) -> Undone:

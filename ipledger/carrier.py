@@ -8,7 +8,7 @@ was decided behind a batch is sent if nobody else wrote meanwhile, and decided a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -22,17 +22,18 @@ from engine.errors import (
     UnknownOutcome,
     ViewDamaged,
 )
+from engine.model import Durability
 from engine.reading import Continuity
-from engine.stream import RESTORE_HINT, AppendReply, Fetch, Stream, Untimely, trouble
+from engine.stream import RESTORE_HINT, Acknowledged, AppendReply, Fetch, Stream, Untimely, trouble
 from engine.wire import decode_entry
 from ipledger import log
+from ipledger.assurance import Answers, Assurance, promises, withheld
 from ipledger.clock import SYSTEM_CLOCK, Clock
 from ipledger.writing import (
     BATCH_PROPOSALS_MAX,
     Batch,
     Call,
     Done,
-    Outcome,
     Protocol,
     Recall,
     Settled,
@@ -47,11 +48,12 @@ _PAUSE_MAX_S: Final = 0.5
 
 
 class _Flight(NamedTuple):
-    """A batch that was sent, behind which entry and when, and how its answer is fetched."""
+    """A batch that was sent, behind which entry and when, for what, and how it is fetched."""
 
     batch: Batch
     anchor: Anchor
     now_ms: int
+    wanted: Durability
     fetch: Fetch
 
 
@@ -99,6 +101,8 @@ class Carrier:
         self._lead = Lock()  # held by whoever calls anything here
         self._broken: LedgerError | None = None
         self._server_ahead_ms = 0
+        self._assurance = Assurance()
+        self._told: Acknowledged | None = None
         self._was_early = False  # all that was sent last, by the server's clock
         self.shared_from = _SHARED_FROM
 
@@ -126,7 +130,8 @@ class Carrier:
 
     def _answer_landed(self) -> None:
         landed = self._land()
-        self._answer(() if landed is None else landed.answers)
+        if landed is not None:
+            self._answer(landed.answers, self._take_told())
 
     def _guarded(self, calls: list[Call], turn: Callable[[list[Call]], None]) -> None:
         """Take a turn; whatever goes wrong, those that it leaves without an answer get one."""
@@ -160,11 +165,17 @@ class Carrier:
         landed = self._land(batch.calls)
         if landed is None:
             return
+        told = self._take_told()
         if landed.alone:
             self._send(batch)
         else:  # somebody else wrote: what was decided may not hold any more
             self._queue.extendleft(reversed(batch.calls))
-        self._answer(landed.answers)
+        self._answer(landed.answers, told)
+
+    def _take_told(self) -> Acknowledged | None:
+        """What was told of the replicas with the batch that has just landed."""
+        told, self._told = self._told, None
+        return told
 
     def _send(self, batch: Batch) -> None:
         """Send a batch, if there is anything in it to send."""
@@ -173,8 +184,9 @@ class Carrier:
             return
         anchor, now_ms = self.continuity.anchor, self._clock.now_ms()
         self.has_appended = self.has_appended or bool(batch.proposals)
-        fetch = self.stream.begin(anchor, self.continuity.voided, now_ms, batch.proposals)
-        self._flight = _Flight(batch, anchor, now_ms, fetch)
+        voided, wanted = self.continuity.voided, self.state.durability
+        fetch = self.stream.begin(anchor, voided, now_ms, batch.proposals, wanted)
+        self._flight = _Flight(batch, anchor, now_ms, wanted, fetch)
 
     def _land(self, behind: Sequence[Call] = ()) -> Settled | None:
         """Fetch and fold what became of the batch that was sent, if one was.
@@ -211,6 +223,9 @@ class Carrier:
         self._was_early = bool(verdicts) and all(isinstance(each, Untimely) for each in verdicts)
         self._tell_advance()
         self._queue.extendleft(reversed(settled.again))
+        # What was waited for is no answer to a promise that this very batch has changed.
+        if reply.acknowledged is not None and flight.wanted == self.state.durability:
+            self._told = reply.acknowledged
         return settled
 
     def _grounded(self) -> list[Call]:
@@ -309,11 +324,7 @@ class Carrier:
         self._fail([call for call in calls if call.deadline_s <= limit_s], error)
 
     def _drained(self) -> list[Call]:
-        """Take what is queued. Others may add to it at any moment: that stays, behind it.
-
-        So the queue is never looked through as it is, but copied or taken in steps that no other
-        thread can interrupt.
-        """
+        """Take what is queued, in steps that no thread can interrupt: others may add meanwhile."""
         return [self._queue.popleft() for _ in range(len(self._queue))]
 
     @seldom_collecting()
@@ -329,9 +340,18 @@ class Carrier:
         if self._on_advance is not None:
             self._on_advance(self.continuity.anchor, self.state)
 
-    def _answer(self, answers: Iterable[tuple[Call, Outcome | Recall]]) -> None:
+    def _answer(self, answers: Answers, told: Acknowledged | None = None) -> None:
+        durability = self.state.durability
+        if durability.replicas and promises(answers):
+            why = self._shortfall(durability, told)
+            answers = answers if why is None else withheld(answers, why)
         for call, outcome in answers:
             call.settle(self._recall(outcome) if isinstance(outcome, Recall) else outcome)
+
+    def _shortfall(self, wanted: Durability, told: Acknowledged | None = None) -> str | None:
+        if not wanted.replicas:
+            return None
+        return self._assurance.shortfall(self.stream, wanted, self.continuity.anchor, told)
 
     def _recall(self, recall: Recall) -> Done:
         """The records of a commit that was made before, read from the stream."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from engine.entry import ORIGIN, Anchor, Commit, Header
 from engine.errors import IntegrityError, LedgerError, Refusal, Refused
 from engine.events import HistoryRestored, Sealed
+from engine.model import LOCAL, Durability
 from engine.names import check_text
 from engine.reading import Continuity, HighWater
 from engine.stream import Head, NewEntry, StoredEntry, Stream
@@ -34,6 +35,7 @@ class Diagnosis(NamedTuple):
     digest: str
     trouble: LedgerError | None
     seen: int
+    durability: Durability = LOCAL
 
     @property
     def void_through_least(self) -> int:
@@ -66,7 +68,8 @@ def diagnose(stream: Stream, remembered: HighWater | None) -> Diagnosis:
     space_id = None if continuity.space is None else continuity.space.space_id
     digest = state_digest(state) if trouble is None else ""
     seen = 0 if remembered is None else remembered.position
-    return Diagnosis(head, kept, generation, space_id, digest, trouble, seen)
+    promised = state.durability
+    return Diagnosis(head, kept, generation, space_id, digest, trouble, seen, promised)
 
 
 def _compare(stream: Stream, remembered: HighWater | None, head: Head) -> LedgerError | None:

@@ -14,6 +14,7 @@ _UNIT_SECONDS: Final = (86_400, 3_600, 60, 1)
 _DURATION: Final = re.compile(
     r"(?=.)(?:([0-9]{1,10})d)?(?:([0-9]{1,10})h)?(?:([0-9]{1,10})m)?(?:([0-9]{1,10})s)?"
 )
+_MILLISECONDS: Final = re.compile(r"([0-9]{1,10})ms")
 _SHOWN_LENGTH: Final = 60
 
 
@@ -43,6 +44,16 @@ def parse_duration(value: object, *, least: int = 1) -> int:
     if seconds < least:
         raise InvalidInput(f"{shown} is shorter than {least} s", _HINT)
     return seconds
+
+
+def parse_short(text: str) -> float:
+    """Return the seconds of a duration that may also be given in milliseconds: ``200ms``.
+
+    Raises:
+        InvalidInput: It is no duration.
+    """
+    match = _MILLISECONDS.fullmatch(text)
+    return int(match[1]) / 1_000 if match else float(parse_duration(text))
 
 
 def _read(text: str, shown: str) -> int:

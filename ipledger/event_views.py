@@ -11,11 +11,11 @@ from typing import Any, Final
 from engine import events as ev
 from engine.addresses import Address, format_address
 from engine.entry import Record
-from engine.model import ENDINGS, ReservationSpec
+from engine.model import ENDINGS, Durability, ReservationSpec
 from engine.wire import pack
 from ipledger.selection import LeaseEvent
 from ipledger.times import format_ms
-from ipledger.views import Json, pool_definition, reservation_definition
+from ipledger.views import Json, durability_view, pool_definition, reservation_definition
 from projections.unpack import unpack_pool, unpack_ranges
 
 
@@ -51,6 +51,10 @@ def _space_created(event: ev.SpaceCreated, _record: Record) -> Json:
 
 def _as_it_is(event: ev.HistoryRestored | ev.LevelRaised, _record: Record) -> Json:
     return event._asdict()
+
+
+def _durability_set(event: ev.DurabilitySet, _record: Record) -> Json:
+    return durability_view(Durability(*event))
 
 
 def _pool_created(event: ev.PoolCreated, record: Record) -> Json:
@@ -174,6 +178,7 @@ _DATA: Final[dict[type[Any], Callable[[Any, Record], Json]]] = {
     ev.SpaceCreated: _space_created,
     ev.HistoryRestored: _as_it_is,
     ev.LevelRaised: _as_it_is,
+    ev.DurabilitySet: _durability_set,
     ev.PoolCreated: _pool_created,
     ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool_deleted,

@@ -13,16 +13,16 @@ from engine.commands import Claim
 from engine.decide import decide
 from engine.draft import Nothing
 from engine.entry import ORIGIN, Anchor, Commit, Header, Record
-from engine.errors import InvalidInput, LedgerError, Refusal, Refused
-from engine.events import LEVEL, Sealed, SpaceCreated
+from engine.errors import InvalidInput, LedgerError, Refusal, Refused, UnknownOutcome
+from engine.events import LEVEL, DurabilitySet, Event, Sealed, SpaceCreated
 from engine.explaining import Explanation
-from engine.model import DEFAULT_INTERFACE
+from engine.model import DEFAULT_INTERFACE, LOCAL, Durability
 from engine.names import DEFAULT_SPACE, check_name, check_text
 from engine.placement import Placement
 from engine.reading import find_entry
 from engine.stream import NewEntry, Proposal, Stream, trouble
 from engine.wire import decode_entry, encode_commit, encode_entry
-from ipledger import operations, reconciling
+from ipledger import durability, operations, reconciling
 from ipledger.asking import Around
 from ipledger.high_water import HighWaterFile
 from ipledger.local import STATE, view_path
@@ -258,6 +258,7 @@ class Ledger:
     quarantine = _waits(operations.quarantine)
     unquarantine = _waits(operations.unquarantine)
     raise_level = _waits(operations.raise_level)
+    set_durability = _waits(durability.set_durability)
     reconcile = _waits(reconciling.reconcile)
     undo = reconciling.undo_end
 
@@ -274,26 +275,39 @@ class Ledger:
             raise Refused(Refusal("not_found", f"space {self.space} does not exist", hint, "space"))
         self.create_space()
 
-    def create_space(self, *, reason: str | None = None) -> bool:
-        """Write position 1; False if somebody else has just done so.
+    def create_space(self, *, reason: str | None = None, promises: Durability = LOCAL) -> bool:
+        """Write position 1, and what the space promises; False if somebody else has just done so.
 
         Raises:
             InvalidInput: the reason is no text.
+            UnknownOutcome: too few replicas have it.
             LedgerError: the stream cannot be written.
         """
         event = SpaceCreated(os.urandom(16), self.space, LEVEL)
-        header = Header(os.urandom(16))
+        events: list[Event] = [event]
+        if promises != LOCAL:
+            events.append(DurabilitySet(*promises))
+        header, nonce = Header(os.urandom(16)), os.urandom(8)
         why = None if reason is None else check_text(reason, "reason")
-        sealed = Sealed(os.urandom(16), actor=self.actor, reason=why)
-        e, s, t = encode_entry(event, sealed, header)
-        _, c = encode_commit(Commit(os.urandom(8), 0, 1, 0, 0, bytes(16)), e, s)
-        proposal = Proposal(tags.SPACE, (NewEntry(e, s, t, c),))
+        entries: list[NewEntry] = []
+        for part, what in enumerate(events):
+            sealed = Sealed(os.urandom(16), actor=self.actor, reason=why)
+            e, s, t = encode_entry(what, sealed, header)
+            commit = Commit(nonce, part, len(events), 0, 0, bytes(16))
+            entries.append(NewEntry(e, s, t, encode_commit(commit, e, s)[1]))
+        proposal = Proposal(tags.SPACE, tuple(entries))
         now_ms = time.time_ns() // 1_000_000
         reply = self.writer.stream.append(ORIGIN, 0, now_ms, [proposal])
         if reply.status not in {"ok", "behind"}:
             raise trouble(reply.status, reply.detail, ORIGIN, now_ms)
         self.writer.refresh()
-        return self.state.space is not None and self.state.space.space_id == event.space_id
+        if self.state.space is None or self.state.space.space_id != event.space_id:
+            return False
+        if missing := self.writer.shortfall():
+            message = f"space {self.space} stands on the server, but may be lost with it: {missing}"
+            hint = f"`ipledger --space {self.space} doctor` says which replicas there are"
+            raise UnknownOutcome(message, hint)
+        return True
 
     def lease_as_granted(self, lease_id: int) -> tuple[Any, int] | None:
         """A lease as it was granted, active or ended, with its pool's id; None if never."""

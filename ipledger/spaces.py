@@ -9,7 +9,8 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import IntegrityError, Refusal, Refused
-from engine.events import LEVEL, SpaceCreated
+from engine.events import SpaceCreated
+from engine.model import LOCAL, Durability
 from engine.names import DEFAULT_SPACE
 from engine.wire import decode_entry
 from ipledger import reaching
@@ -73,17 +74,21 @@ def _space_view(stream: Stream, name: str, settings: Settings) -> dict[str, Any]
         last = stream.read(head.ms, head.position - 1, 1)
         generation = decode_entry(last[0]).commit.generation if last else None
     except IntegrityError as error:
-        return space_view(name, None, None, None, None, error.message)
+        return space_view(name, None, None, None, None, None, error.message)
     if not isinstance(event, SpaceCreated):
-        return space_view(name, None, head.position, generation, None, "its beginning is missing")
-    level, trouble = (event.level, None) if last else (None, "its end is missing")
-    if level is not None and level < LEVEL:
-        level, trouble = _raised(settings, name)
-    return space_view(name, event.space_id, head.position, generation, level, trouble)
+        trouble = "its beginning is missing"
+        return space_view(name, None, head.position, generation, None, None, trouble)
+    if not last:
+        trouble = "its end is missing"
+        return space_view(name, event.space_id, head.position, generation, None, None, trouble)
+    if head.position == 1:
+        return space_view(name, event.space_id, 1, generation, event.level, LOCAL)
+    stated = _stated(settings, name)
+    return space_view(name, event.space_id, head.position, generation, *stated)
 
 
-def _raised(settings: Settings, name: str) -> tuple[int | None, str | None]:
-    """The level that a space of an older release has by now, or what is wrong with its stream.
+def _stated(settings: Settings, name: str) -> tuple[int | None, Durability | None, str | None]:
+    """The level and the durability that a space has by now, or what is wrong with its stream.
 
     Only its events tell; the state is read as by any command, from what is kept of it.
     """
@@ -91,9 +96,9 @@ def _raised(settings: Settings, name: str) -> tuple[int | None, str | None]:
     known.space = name
     try:
         with known.open() as ledger:
-            return ledger.state.level, None
+            return ledger.state.level, ledger.state.durability, None
     except IntegrityError as error:
-        return None, error.message
+        return None, None, error.message
 
 
 def existing(stream: RedisStream, space: str) -> RedisStream:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.addresses import format_address, from_int
 from engine.facts import Lease, Pool, Quarantine, Reservation
-from engine.model import PoolSpec, ReservationSpec, Selector
+from engine.model import Durability, PoolSpec, ReservationSpec, Selector
 from ipledger.times import format_ms
 from projections.state import LedgerState
 
@@ -120,12 +120,20 @@ def reservation_view(held: Reservation, space: str) -> Json:
     }
 
 
+def durability_view(durability: Durability) -> Json:
+    """What a space promises of an answer; a mode alone where it is what one server keeps."""
+    if not durability.replicas:
+        return {"mode": "local"}
+    return {"mode": "replicated", **durability._asdict()}
+
+
 def space_view(
     name: str,
     space_id: bytes | None,
     position: int | None,
     generation: int | None,
     level: int | None,
+    durability: Durability | None,
     trouble: str | None = None,
 ) -> Json:
     """A space: which it is, how far it has come, and what is wrong with it at first sight."""
@@ -135,6 +143,7 @@ def space_view(
         "position": position,
         "generation": generation,
         "level": level,
+        "durability": None if durability is None else durability_view(durability),
         "trouble": trouble,
     }
 

@@ -12,6 +12,7 @@ from itertools import chain
 from queue import SimpleQueue
 
 from engine.commands import Claim, Command
+from engine.model import Durability
 from ipledger.carrier import Carrier
 from ipledger.writing import Call, Outcome
 
@@ -101,6 +102,18 @@ class Writer(Carrier):
             self._clear()
             self._catch_up()
         self._hand_over()
+
+    def shortfall(self, wanted: Durability | None = None) -> str | None:
+        """Why what has been read is not kept as is `wanted`, or as the space promises.
+
+        Raises:
+            LedgerError: the stream is not what was read.
+        """
+        with self._lead:
+            self._clear()
+            found = self._shortfall(self.state.durability if wanted is None else wanted)
+        self._hand_over()
+        return found
 
     def _hand_over(self) -> None:
         """Wake one that waits, so that the queue never stands without a leader."""

@@ -8,6 +8,7 @@ from typing import Final
 from engine import events as ev
 from engine.addresses import Address, Family, RangeSet
 from engine.facts import Counts, LastHeld, Lease, Pool, Quarantine, Report, Reservation
+from engine.model import Durability
 from engine.observation import Absence
 from projections.leases import Leases
 from projections.pools import Pools
@@ -22,6 +23,7 @@ class Answers:
     """The questions of decisions, each handed to the table that knows."""
 
     space: ev.SpaceCreated | None
+    durability: Durability
     pool_table: Pools
     reservation_table: Reservations
     quarantine_table: Quarantines

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from engine.decide_config import pack_ranges, pool_event, reservation_event
+from engine.model import LOCAL
 from projections.state import LedgerState
 
 DIGEST_VERSION: Final = 1
@@ -28,6 +29,8 @@ def state_digest(state: LedgerState) -> str:
 
     space_id = b"" if state.space is None else state.space.space_id
     put("ipledger state", DIGEST_VERSION, space_id, state.generation, state.position)
+    if state.durability != LOCAL:
+        put("durability", *state.durability)
     for pool in sorted(state.pools(), key=lambda pool: pool.pool_id):
         event = pool_event(pool.name, pool.spec)
         put("pool", pool.pool_id, pool.terminating, *event, pool.spec.labels)

@@ -12,6 +12,7 @@ from engine import events as ev
 from engine.bulk import ENDED, GRANTED, HEADER_MEMBERS, RENEWED, Row
 from engine.entry import Record
 from engine.errors import ContradictoryEvent, IntegrityError
+from engine.model import LOCAL, Durability
 from engine.stream import RESTORE_HINT
 from projections.answers import Answers
 from projections.commands import CommandWindow
@@ -31,6 +32,7 @@ class LedgerState(Answers):
 
     def __init__(self) -> None:
         self.space: ev.SpaceCreated | None = None
+        self.durability = LOCAL
         self.generation = 0
         self.position = 0
         self.ms = 0
@@ -84,6 +86,7 @@ class LedgerState(Answers):
         """Write what is large in pages; return what is small, to be kept beside them."""
         return {
             "space": None if self.space is None else tuple(self.space),
+            "durability": tuple(self.durability),
             "generation": self.generation,
             "position": self.position,
             "ms": self.ms,
@@ -100,6 +103,7 @@ class LedgerState(Answers):
         """The state that `keep` wrote; its pages are read when they are asked for."""
         state = cls()
         state.space = None if told["space"] is None else ev.SpaceCreated(*told["space"])
+        state.durability = Durability(*told["durability"])
         state.generation = told["generation"]
         state.position = told["position"]
         state.ms = told["ms"]
@@ -231,6 +235,12 @@ def _level_raised(state: LedgerState, _record: Record, event: ev.LevelRaised) ->
     state.space = state.space._replace(level=event.level)
 
 
+def _durability_set(state: LedgerState, _record: Record, event: ev.DurabilitySet) -> None:
+    if state.level < ev.DURABILITY_LEVEL:
+        raise ContradictoryEvent(f"durability is set at format level {state.level}")
+    state.durability = Durability(*event)
+
+
 def _passed_over(_state: LedgerState, _record: Record, _event: ev.Informational) -> None:
     """Informational events that this release does not know change nothing that is."""
 
@@ -241,6 +251,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[LedgerState, Record, Any], None]]] = 
     ev.SpaceCreated: _space_created,
     ev.HistoryRestored: _history_restored,
     ev.LevelRaised: _level_raised,
+    ev.DurabilitySet: _durability_set,
     ev.PoolCreated: _pool_created,
     ev.PoolUpdated: _pool_updated,
     ev.PoolDeleted: _pool_deleted,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
 from ipledger.cli.settings import Settings, VerbGroup, options, verb
 from ipledger.cli.show import emit, fields, write
-from ipledger.cli.views import space_table
+from ipledger.cli.views import durability_words, space_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.model import Durability
     from ipledger.ledger import Ledger
 
 
@@ -20,16 +23,68 @@ def space() -> None:
     """Address spaces: what others call VRF, scope or tenant."""
 
 
-@verb("create", within=space, examples=("ipledger space create blue",))
+class _Durability(TypedDict):
+    """The options that say what a space promises of its answers."""
+
+    durability: str
+    replicas: int | None
+    ack_timeout: str | None
+    fsync: bool
+
+
+def _durability_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What a space promises of its answers."""
+    # To this library, an option with a default of None is not missing.
+    said: dict[str, Any] = {"required": True} if required else {"default": "local"}
+    told = [
+        click.option("--durability", type=click.Choice(["local", "replicated"]),
+                     **said,
+                     help="What an answer waits for: the server, or its replicas, too."),
+        click.option("--replicas", type=click.IntRange(min=1), metavar="N",
+                     help="With replicated: how many must have it [1]."),
+        click.option("--ack-timeout", metavar="TIME",
+                     help="With replicated: how long to wait for them [1s; with --fsync 3s]."),
+        click.option("--fsync", is_flag=True,
+                     help="With replicated: on disk, there and here (Redis 7.2, Valkey)."),
+    ]  # fmt: skip
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(told):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def _read(said: _Durability) -> Durability:
+    from ipledger.durability import read_durability
+    from ipledger.durations import parse_short
+
+    wait = said["ack_timeout"]
+    return read_durability(
+        said["durability"],
+        replicas=said["replicas"],
+        ack_timeout_s=None if wait is None else parse_short(wait),
+        fsync=said["fsync"],
+    )
+
+
+@verb(
+    "create",
+    within=space,
+    examples=("ipledger space create blue", "ipledger space create red --durability replicated"),
+)
 @click.argument("name")
-def space_create(settings: Settings, name: str) -> None:
+@_durability_options(required=False)
+def space_create(settings: Settings, name: str, **said: Unpack[_Durability]) -> None:
     """Make a new address space; `default` is made on its first use."""
     from engine.errors import Refusal, Refused
     from engine.names import check_name
 
     settings.space = check_name(name, "space")
+    promises = _read(said)
     with settings.open() as ledger:
-        if ledger.position or not ledger.create_space(reason=settings.reason):
+        if ledger.position or not ledger.create_space(reason=settings.reason, promises=promises):
             hint = "see `ipledger get spaces`"
             raise Refused(Refusal("exists", f"space {name} exists", hint, name))
         created = _view_of(ledger)
@@ -43,7 +98,9 @@ def _view_of(ledger: Ledger) -> dict[str, Any]:
     state = ledger.state
     assert state.space is not None, "it was created before"
     space_id, level = state.space.space_id, state.space.level
-    return space_view(ledger.space, space_id, state.position, state.generation, level)
+    return space_view(
+        ledger.space, space_id, state.position, state.generation, level, state.durability
+    )
 
 
 @verb(
@@ -88,6 +145,56 @@ def space_raise(settings: Settings, *, name: str | None, level: int | None, dry_
         did = f"{would}raised from format level {before} to {wanted}"
     data = {"items": [item], "raised_from": before if raises else None}
     emit(settings.output, data, f"space/{settings.space} {did}")
+
+
+@verb(
+    "set",
+    within=space,
+    examples=(
+        "ipledger space set --durability replicated",
+        "ipledger space set blue --durability replicated --replicas 2 --ack-timeout 200ms --fsync",
+        "ipledger space set blue --durability local",
+    ),
+)
+@click.argument("name", required=False)
+@_durability_options(required=True)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def space_set(
+    settings: Settings, *, name: str | None, dry_run: bool, **said: Unpack[_Durability]
+) -> None:
+    """Set what a space promises of its answers, for all that write to it.
+
+    With `replicated`, an answer waits until so many replicas have what it rests on. With too few
+    in time the answer is `unknown` (exit code 9), and what was written stands. It is only set if
+    the replicas answer now. What is not said has its default.
+    """
+    from engine.errors import Unavailable
+    from engine.names import check_name
+    from ipledger.durability import promising
+    from ipledger.spaces import no_such_space
+    from ipledger.views import durability_view
+
+    if name is not None:
+        settings.space = check_name(name, "space")
+    wanted = _read(said)
+    operation = promising(wanted, **settings.claims())
+    with settings.open() as ledger:
+        if not ledger.position:
+            raise no_such_space(settings.space)
+        changes = ledger.preview(operation)
+        if changes and (missing := ledger.writer.shortfall(wanted)):
+            hint = "see that the replicas run and are connected: `ipledger doctor` counts them"
+            raise Unavailable(f"nothing was changed: {missing}", hint)
+        if not dry_run:  # also one that changes nothing: its answer waits for the replicas
+            ledger.run(operation)
+        item = _view_of(ledger)
+    if dry_run:
+        item["durability"] = durability_view(wanted)
+    words = durability_words(item["durability"])
+    did = f"has durability {words} already"
+    if changes:
+        did = f"{'would have' if dry_run else 'has'} durability {words}"
+    emit(settings.output, {"items": [item], "changed": changes}, f"space/{settings.space} {did}")
 
 
 @verb("list", within=space)

@@ -12,7 +12,7 @@ from ipledger.cli.kinds import find_object
 from ipledger.cli.leases import address_text
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, fields
-from ipledger.cli.views import BUCKETS, find_items
+from ipledger.cli.views import BUCKETS, durability_words, find_items
 
 Item = dict[str, Any]
 Lines = Iterator[tuple[str, object]]
@@ -98,6 +98,7 @@ def _space(space: Item) -> Lines:
     yield "position", space["position"]
     yield "generation", space["generation"]
     yield "level", space["level"]
+    yield "durability", durability_words(space["durability"])
     yield "trouble", space["trouble"] or "none"
 
 

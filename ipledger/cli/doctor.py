@@ -9,6 +9,7 @@ import click
 from engine.errors import EXIT_CODES, IntegrityError, InvalidInput, SpaceReplaced
 from ipledger.cli.settings import Settings, verb
 from ipledger.cli.show import emit, fields, plain
+from ipledger.cli.views import durability_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
 
     from ipledger import servers
     from ipledger.spaces import open_server
+    from ipledger.views import durability_view
 
     if accept_rollback and (void_through is None or settings.reason is None):
         raise InvalidInput(
@@ -65,6 +67,8 @@ def doctor(settings: Settings, accept_rollback: bool, void_through: int | None) 
         data = _report(settings, server, found, marker)
         data["set_aside"] = None if aside is None else str(aside)
         data["durability"] = _durability(server)
+        data["replicas"] = _replicas(server)
+        data["promised"] = durability_view(found.durability)
     emit(settings.output, data, _human(data, found))
     return 0 if found.trouble is None else EXIT_CODES["integrity"]
 
@@ -168,8 +172,9 @@ _SELDOM = {"set_aside", "mirror_of", "level_at"}
 
 def _human(data: dict[str, Any], found: Diagnosis) -> str:
     """The report for a person: the verdict last, where the eye is."""
+    told = {**data, "promised": durability_words(data["promised"])}
     shown = [
-        (key.replace("_", " "), value) for key, value in data.items()
+        (key.replace("_", " "), value) for key, value in told.items()
         if key not in {"trouble", "hint"} and (value is not None or key not in _SELDOM)
     ]  # fmt: skip
     if found.trouble is None:
@@ -184,6 +189,21 @@ def _human(data: dict[str, Any], found: Diagnosis) -> str:
         )
         lines.append("Stop all writers first, and use the highest position any client has seen.")
     return f"{fields(shown)}\n\n" + "\n".join(lines)
+
+
+def _replicas(server: Server) -> int | None:
+    """How many replicas are connected, as far as the server tells."""
+    from redis.exceptions import RedisError
+
+    try:
+        ask: Callable[..., Any] = server.client.execute_command
+        told: bytes = ask("INFO", "replication")
+    except RedisError:
+        return None
+    for line in told.splitlines():
+        if line.startswith(b"connected_slaves:"):
+            return int(line.partition(b":")[2])
+    return None
 
 
 def _durability(server: Server) -> str:

@@ -186,9 +186,20 @@ def _quarantine_table(items: Items) -> str:
 
 def space_table(items: Items) -> str:
     """Spaces as a table; what is wrong with one stands behind it."""
-    keys = ("name", "space_id", "position", "generation", "level", "trouble")
-    rows = [[item[key] for key in keys] for item in items]
+    keys = ("name", "space_id", "position", "generation", "level", "durability", "trouble")
+    rows = [
+        [durability_words(item["durability"]) if key == "durability" else item[key] for key in keys]
+        for item in items
+    ]
     return table(["name", "id", *keys[2:]], rows)
+
+
+def durability_words(told: dict[str, Any] | None) -> str | None:
+    """What a space promises, in a few words; nothing where it is not known."""
+    if told is None or told["mode"] == "local":
+        return None if told is None else "local"
+    disk = " on disk" if told["fsync"] else ""
+    return f"replicated ({told['replicas']}{disk}, {told['ack_timeout_ms']} ms)"
 
 
 _ITEMS: dict[str, Callable[[Ledger, str | None, Narrowed], Items]] = {

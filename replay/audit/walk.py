@@ -71,6 +71,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[World, Record, Any], None]]] = {
     ev.SpaceCreated: _nothing,
     ev.HistoryRestored: _nothing,
     ev.LevelRaised: _nothing,
+    ev.DurabilitySet: _nothing,
     ev.Informational: _nothing,
     ev.PoolCreated: definitions.created,
     ev.PoolUpdated: definitions.updated,

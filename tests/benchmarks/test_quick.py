@@ -13,7 +13,7 @@ from tests.benchmarks.running import ROOT, run
 
 NAMES: Final = (
     "append", "allocate", "replay", "life", "blocks", "startup", "cold", "history", "audit",
-    "mirror", "attribute", "policies", "coming", "lengths", "peers",
+    "mirror", "attribute", "policies", "coming", "durability", "lengths", "peers",
 )  # fmt: skip
 
 

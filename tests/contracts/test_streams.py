@@ -19,10 +19,11 @@ from engine.stream import Committed, Conflict, Head
 from ipledger.servers import make_client
 from tests.contracts.benches import MemoryBench, RedisBench
 from tests.contracts.mirror import MirrorContract, mirrored
+from tests.contracts.replicas import ReplicaContract
 from tests.contracts.stream import MINUTE_MS, StreamContract
 
 
-class RedisContract(StreamContract, MirrorContract):
+class RedisContract(StreamContract, MirrorContract, ReplicaContract):
     """What holds for the stream on every server, beside the contract."""
 
     @pytest.fixture
@@ -137,7 +138,7 @@ class RedisContract(StreamContract, MirrorContract):
         assert bench.append(bench.proposal(""), after=ORIGIN).status == "missing"
 
 
-class TestMemoryStream(StreamContract, MirrorContract):
+class TestMemoryStream(StreamContract, MirrorContract, ReplicaContract):
     """The contract in memory."""
 
     @pytest.fixture

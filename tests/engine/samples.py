@@ -105,6 +105,10 @@ _EVENTS: Final[tuple[tuple[Event, Event], ...]] = (
     ),
     (ev.HistoryRestored(1, 1, 1), ev.HistoryRestored(17, 999, 3)),
     (ev.LevelRaised(2), ev.LevelRaised(255)),
+    (
+        ev.DurabilitySet(0, fsync=False, ack_timeout_ms=0),
+        ev.DurabilitySet(255, fsync=True, ack_timeout_ms=60_000),
+    ),
     (_POOL_BARE, _POOL_RICH),
     (ev.PoolUpdated(1, _POOL_BARE), ev.PoolUpdated(U64_MAX, _POOL_RICH)),
     (ev.PoolDeleted(1, "p"), ev.PoolDeleted(1 << 40, "pool-6.example_1")),

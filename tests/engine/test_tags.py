@@ -89,6 +89,7 @@ WRITES: Final[dict[str, tuple[Event, str]]] = {
         f"s{ZEROS} h0000000000000002-0000000000000006",
     ),
     "a level": (ev.LevelRaised(2), f"s{ZEROS}"),
+    "a durability": (ev.DurabilitySet(1, fsync=False, ack_timeout_ms=1_000), f"s{ZEROS}"),
     "a pool": (POOL, f"p{ZEROS} {POOL_A}"),
     "a pool's update": (ev.PoolUpdated(1, POOL), f"p{ZEROS} {POOL_A}"),
     "a pool's deletion": (ev.PoolDeleted(1, "a"), f"p{ZEROS} {POOL_A}"),

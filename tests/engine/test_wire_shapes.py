@@ -142,6 +142,13 @@ MALFORMED: Final[dict[str, tuple[str, Mapping[str, object]]]] = {
     "a short space id": ("SpaceCreated", {"space_id": bytes(15)}),
     "level 0": ("SpaceCreated", {"level": 0}),
     "raised to the first level": ("LevelRaised", {"level": 1}),
+    "256 replicas": ("DurabilitySet", {"replicas": 256}),
+    "fewer replicas than none": ("DurabilitySet", {"replicas": -1}),
+    "no replica, and yet a time to wait for it": ("DurabilitySet", {"replicas": 0, "fsync": False}),
+    "no replica, and yet its disk": ("DurabilitySet", {"replicas": 0, "ack_timeout_ms": 0}),
+    "no time to wait": ("DurabilitySet", {"ack_timeout_ms": 0}),
+    "more than a minute to wait": ("DurabilitySet", {"ack_timeout_ms": 60_001}),
+    "a truth that is a number": ("DurabilitySet", {"fsync": 1}),
     "a position beyond 64 bits": ("PoolDeleted", {"pool_id": U64_MAX + 1}),
     "position 0": ("PoolDeleted", {"pool_id": 0}),
     "nothing kept": ("HistoryRestored", {"kept": 0}),
@@ -394,7 +401,7 @@ def test_codes_are_for_ever() -> None:
     """The codes of the events are these; what is below 128 must be known to a reader."""
     codes = {cls.__name__: row.code for cls, row in REGISTRY._by_class.items()}
     assert codes == {
-        "SpaceCreated": 1, "HistoryRestored": 2, "LevelRaised": 3,
+        "SpaceCreated": 1, "HistoryRestored": 2, "LevelRaised": 3, "DurabilitySet": 4,
         "PoolCreated": 10, "PoolUpdated": 11, "PoolDeleted": 12,
         "ReservationCreated": 20, "ReservationUpdated": 21, "ReservationDeleted": 22,
         "LeaseGranted": 30, "LeaseRenewed": 31, "LeaseEnded": 32, "ConflictReported": 33,

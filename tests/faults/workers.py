@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import ipledger
 from engine.entry import Anchor
+from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, AppendsWhenFetched, Committed, Conflict, Proposal, Stream
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -99,11 +100,12 @@ class FarStream(AppendsWhenFetched):
         return getattr(self._stream, name)
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """As the stream's, half of the delay before and half of it after."""
         time.sleep(self._one_way_s)
-        reply = self._stream.append(after, voided, now_ms, proposals)
+        reply = self._stream.append(after, voided, now_ms, proposals, wanted)
         time.sleep(self._one_way_s)
         self.committed += sum(isinstance(verdict, Committed) for verdict in reply.verdicts)
         self.refused += sum(isinstance(verdict, Conflict) for verdict in reply.verdicts)

@@ -21,6 +21,7 @@ from engine.entry import Anchor, RawEntry, Record
 from engine.errors import Unavailable, UnknownOutcome
 from engine.events import LeaseEnded, LeaseGranted
 from engine.memory_stream import MemoryStream
+from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, AppendsWhenFetched, Proposal
 from ipledger import operations
 from ipledger.ledger import Ledger
@@ -60,17 +61,18 @@ class FailingStream(AppendsWhenFetched):
         return getattr(self._stream, name)
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """Append, unless it is the turn of a failure: of those that propose something."""
         if not proposals and not self._is_down:  # it only asks what is new; nothing can be lost
-            return self._stream.append(after, voided, now_ms, proposals)
+            return self._stream.append(after, voided, now_ms, proposals, wanted)
         where = "refused" if self._is_down else self._fail(self._appends)
         self._appends += 1
         if where is None:
-            return self._stream.append(after, voided, now_ms, proposals)
+            return self._stream.append(after, voided, now_ms, proposals, wanted)
         if where == "after delivery":
-            self._stream.append(after, voided, now_ms, proposals)
+            self._stream.append(after, voided, now_ms, proposals, wanted)
         self._is_down = self._stays_down
         if self._dies:
             raise Crash(where)

@@ -166,5 +166,5 @@ def test_an_empty_space_says_which_it_is() -> None:
     """And one that is not there says nothing."""
     assert exported(TestLedger()) == (
         "---\napiVersion: ipledger/v1\nkind: Space\nmetadata:\n  name: default\nspec:\n"
-        "  formatLevel: 2\n"
+        "  formatLevel: 3\n"
     )  # fmt: skip

@@ -17,6 +17,7 @@ from engine.entry import Anchor
 from engine.errors import Refused, Unavailable
 from engine.events import ConflictReported, LeaseGranted, Quarantined, ReservationCreated
 from engine.memory_stream import MemoryStream
+from engine.model import LOCAL, Durability
 from engine.reading import Continuity, read_commits
 from engine.stream import AppendReply, Proposal
 from ipledger.held_texts import parse_held
@@ -36,14 +37,15 @@ class Failing(MemoryStream):
     appends_left: int | None = None
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """See `engine.stream.Stream.append`."""
         if proposals and self.appends_left is not None:
             self.appends_left -= 1
             if self.appends_left < 0:
                 raise Unavailable("the server is away")
-        return super().append(after, voided, now_ms, proposals)
+        return super().append(after, voided, now_ms, proposals, wanted)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from engine.commands import Claim, Release
 from engine.entry import Anchor
 from engine.errors import ClockSkew, LedgerError, Refusal, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream
+from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, Fetch, Proposal
 from ipledger import operations
 from ipledger.ledger import Ledger
@@ -36,12 +37,13 @@ class Watched(MemoryStream):
         self.before_begin: dict[int, Callable[[], object]] = {}
 
     def begin(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> Fetch:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> Fetch:  # fmt: skip
         """See `engine.stream.Stream.begin`."""
         self.before_begin.pop(len(self.begun), lambda: None)()
         self.begun.append(len(proposals))
-        reply = self.append(after, voided, now_ms, proposals)
+        reply = self.append(after, voided, now_ms, proposals, wanted)
 
         def fetch() -> AppendReply:
             if self.fails:

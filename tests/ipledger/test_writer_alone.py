@@ -19,6 +19,7 @@ from engine.errors import (
     Unavailable,
     UnknownOutcome,
 )
+from engine.model import LOCAL, Durability
 from engine.observation import Observation
 from engine.stream import AppendReply, AppendsWhenFetched, Head, Proposal
 from ipledger.writer import Writer
@@ -68,10 +69,11 @@ class LosesReplies(AppendsWhenFetched):
         return self._ledger.stream.head()
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """See `engine.stream.Stream.append`."""
-        reply = self._ledger.stream.append(after, voided, now_ms, proposals)
+        reply = self._ledger.stream.append(after, voided, now_ms, proposals, wanted)
         if self.loses:
             self.loses = False
             raise UnknownOutcome("the reply was lost")
@@ -207,11 +209,12 @@ def test_what_is_too_early_is_not_asked_without_a_pause(ledger: TestLedger) -> N
     append = ledger.stream.append
 
     def counted(
-        after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         nonlocal asked
         asked += 1
-        return append(after, voided, now_ms, proposals)
+        return append(after, voided, now_ms, proposals, wanted)
 
     ledger.stream.append = counted  # type: ignore[method-assign]
     writer = Writer(ledger.stream, ledger.continuity, ledger.state, clock=clock)

@@ -218,6 +218,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(end, IDS, IDS, ADDRESSES),
     st.builds(ev.SpaceCreated, st.just(bytes(16)), NAMES, st.integers(1, 3)),
     st.builds(ev.HistoryRestored, IDS, IDS.map(lambda n: n + 12), IDS),
+    st.builds(ev.LevelRaised, st.integers(2, 3)),
+    st.builds(ev.DurabilitySet, st.integers(0, 2), st.booleans(), st.integers(0, 2_000)),
 )
 
 

@@ -178,6 +178,11 @@ def _level(history: Forger) -> int:
     return history.write(plain(ev.LevelRaised(ev.LEVEL + 1)))
 
 
+@MADE.one("level", "durability that is set before its level")
+def _durability(history: Forger) -> int:
+    return history.write(plain(ev.DurabilitySet(1, fsync=False, ack_timeout_ms=1_000)))
+
+
 @MADE.one("level", "a space of a level of the future")
 def _space_level(history: Forger) -> int:
     event = history.record(1).event

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import ipledger
 from engine.entry import Anchor
+from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, AppendsWhenFetched, Proposal, Stream
 from tests.faults.workers import CONTEXT
 from tests.invariants import check_stream
@@ -75,14 +76,15 @@ class _MortalStream(AppendsWhenFetched):
         return getattr(self._stream, name)
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """As the stream's, until its time has come."""
         dies = self._appends == self._death.append
         self._appends += 1
         if dies and not self._death.on_the_way_back:
             os.kill(os.getpid(), signal.SIGKILL)
-        reply = self._stream.append(after, voided, now_ms, proposals)
+        reply = self._stream.append(after, voided, now_ms, proposals, wanted)
         if dies:
             os.kill(os.getpid(), signal.SIGKILL)
         return reply

@@ -17,8 +17,9 @@ from engine.entry import Anchor, RawEntry, Record
 from engine.errors import LedgerError, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream
 from engine.mirroring import CopyStatus, Marker
-from engine.model import ENDINGS
+from engine.model import ENDINGS, LOCAL, Durability
 from engine.stream import (
+    Acknowledged,
     AppendReply,
     AppendsWhenFetched,
     Conflict,
@@ -164,11 +165,12 @@ class Link(AppendsWhenFetched):
         self._server = server or (lambda: world.server)
 
     def append(
-        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
+        self, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal],
+        wanted: Durability = LOCAL,
+    ) -> AppendReply:  # fmt: skip
         """As the server's, if the request arrives, and its answer does."""
         world, line = self._world, self.line
-        request = after, voided, now_ms, tuple(proposals)
+        request = after, voided, now_ms, tuple(proposals), wanted
         world.sent += 1
         number = world.sent
         line.travel()
@@ -222,6 +224,11 @@ class Link(AppendsWhenFetched):
             if 0 <= at < len(there):  # it may be of the same batch
                 raced = {_doing(ours), _doing(decoded(there[at]).event)}
                 happened["expiry raced with a renewal"] += raced == {"expires", "renews"}
+
+    def acknowledge(self, through: Anchor, wanted: Durability) -> Acknowledged:
+        """See `Stream.acknowledge`."""
+        self.line.asks()
+        return self._server().acknowledge(through, wanted)
 
     def head(self) -> Head:
         """See `Stream.head`."""
