@@ -316,7 +316,8 @@ def _plain(value: Any) -> Any:
         added = _ADDED.get(type(value))
         if added is not None and value[added:] == _ADDED_DEFAULTS[type(value)]:
             name, value = type(value).__name__, value[:added]
-            return [name, *[m if type(m) in _PLAIN or m == () else _plain(m) for m in value]]
+            # Of an `Allocate`, whose groups, addresses and labels have no numbers in them.
+            return [name, *[str(m) if type(m) is int else m for m in value]]
         fields = [m if type(m) in _PLAIN else _plain(m) for m in value]
         # Two commands of the same fields are different requests.
         return fields if type(value) is tuple else [type(value).__name__, *fields]

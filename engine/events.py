@@ -180,6 +180,10 @@ class ReservationDeleted(NamedTuple):
         return is_position(self.reservation_id) and type(self.name) is str and is_bool(self.expired)
 
 
+def _are_positions(value: object) -> bool:
+    return type(value) is tuple and all(is_position(each) for each in value)
+
+
 class LeaseGranted(NamedTuple):
     """An address, or a block, is the owner's. Its position is the lease's id.
 
@@ -200,17 +204,17 @@ class LeaseGranted(NamedTuple):
 
     def well_formed(self) -> bool:
         """The block has no host bits, and what it supersedes is a position."""
+        pool_id, address, length, interface, ttl_s, cluster, supersedes, beside, seed, source = self
         return (
-            is_position(self.pool_id)
-            and is_block(self.address, self.prefix_length)
-            and type(self.interface) is str
-            and is_seconds(self.ttl_s)
-            and (self.cluster is None or type(self.cluster) is str)
-            and (self.supersedes is None or is_position(self.supersedes))
-            and type(self.beside) is tuple
-            and (not self.beside or all(is_position(lease) for lease in self.beside))
-            and (self.seed is None or is_u64(self.seed))
-            and (self.source is None or type(self.source) is str)
+            is_position(pool_id)
+            and is_block(address, length)
+            and type(interface) is str
+            and (ttl_s is None or is_seconds(ttl_s))
+            and (cluster is None or type(cluster) is str)
+            and (supersedes is None or is_position(supersedes))
+            and (beside == () or _are_positions(beside))
+            and (seed is None or is_u64(seed))
+            and (source is None or type(source) is str)
         )
 
 

@@ -20,6 +20,8 @@ from engine.facts import Facts, Pool
 from engine.granting import is_closed
 from engine.placement import Placement
 
+_new = tuple.__new__  # as in `ipledger.writing`: a named tuple's constructor costs as much again
+
 
 class PlainPool(NamedTuple):
     """A pool that gives the lowest free address to anybody who asks."""
@@ -60,13 +62,14 @@ def decide_plainly(
     if value is None:
         return None
     address = value.to_bytes(width)
-    event = ev.LeaseGranted(
-        pool.pool_id, address, bits, interface, pool_ttl_s if ttl_s is None else ttl_s, cluster,
-        None, (), None, None,
+    ttl_s = pool_ttl_s if ttl_s is None else ttl_s
+    granted = (
+        pool.pool_id, address, bits, interface, ttl_s, cluster, None, (), None, None
     )  # fmt: skip
-    sealed = ev.Sealed(UNSALTED, owner, uid, labels, *claim)
+    sealed = (UNSALTED, owner, uid, labels, *claim, None)
+    change = (_new(ev.LeaseGranted, granted), _new(ev.Sealed, sealed), None, None)
     reads = (tags.owner(owner, interface), tag, tags.block(address, bits), tags.RESERVATIONS)
-    return Draft((Change(event, sealed),), reads)
+    return _new(Draft, ((_new(Change, change),), reads, 0))
 
 
 def _plain_pool(facts: Facts, groups: tuple[tuple[str, ...], ...]) -> PlainPool | None:

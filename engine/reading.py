@@ -132,9 +132,10 @@ class Continuity:
         self.anchor = Anchor(raw.ms, raw.position, raw.c)
         return record
 
-    def advance(self, records: list[Record], c: bytes) -> None:
-        """Go past a commit of our own, which the stream has just confirmed; `c` is its last."""
-        self.go_past(Anchor(records[-1].ms, records[-1].position, c), records[-1].commit)
+    def advance(self, record: Record, c: bytes) -> None:
+        """Go past a commit of our own, which the stream has just confirmed: its last record."""
+        position, ms, _, _, _, self.last = record
+        self.anchor = Anchor(ms, position, c)
 
     def go_past(self, anchor: Anchor, commit: Commit) -> None:
         """Go past an entry that was checked elsewhere, and belongs to `commit`."""

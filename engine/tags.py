@@ -48,6 +48,7 @@ def pool_leases(pool_id: int) -> str:
     return f"n{pool_id:016x}"
 
 
+@lru_cache(maxsize=1_024)  # once for what a grant reads, and once more for what it writes
 def owner(owner_name: str, interface: str) -> str:
     """What one owner holds on one interface. The NUL cannot occur in either."""
     return "o" + sha256(f"{owner_name}\0{interface}".encode()).hexdigest()[:32]

@@ -29,6 +29,7 @@ COMMIT_FIELD_BYTES_MAX: Final = 128
 DEPTH_MAX: Final = 32
 TAGS_BYTES_MAX: Final = 65_536
 _CHECK_LENGTH: Final = 8
+UNCHECKED: Final = bytes(_CHECK_LENGTH)  # in the place of a check value
 
 _HEADER_LENGTH: Final = 2 + len(Header._fields)
 
@@ -256,7 +257,7 @@ def encode_commit(commit: Commit, e: bytes, s: bytes) -> tuple[Commit, bytes]:
     # The check value comes last and is of fixed width, so what is before it can be cut off.
     prefix = pack(commit)[:-_CHECK_LENGTH]
     check = check_of(prefix, e, s)
-    return Commit(*commit[:-1], check), prefix + check
+    return tuple.__new__(Commit, (*commit[:-1], check)), prefix + check
 
 
 def _decode_commit(data: bytes, position: int) -> Commit:

@@ -50,7 +50,7 @@ class AsyncLedger:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ipledger-writer")
         self._driving = False
-        self._waiting: dict[int, asyncio.Future[Call]] = {}
+        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._finished: deque[Call] = deque()
         self._idle: asyncio.Future[None] | None = None  # awaited by `close`
 
@@ -115,34 +115,36 @@ class AsyncLedger:
         """
         if not self.ledger.position:
             await asyncio.to_thread(self.ledger.ensure_space)
+        if not operation.series:
+            outcome = await self._submit(operation, operation.command, 0)
+            return operation.read(accepted(outcome, operation))
         outcomes: list[Done | Held] = []
         while not outcomes or operation.goes_on(outcomes[-1]):
             step = len(outcomes)
-            command = operation.command_at(outcomes)
-            outcome = await self._once(operation, command, step)
+            outcome = await self._submit(operation, operation.command_at(outcomes), step)
             outcomes.append(accepted(outcome, operation, step))
         return operation.read_all(outcomes)
 
-    async def _once(self, operation: Operation[Any], command: Command, step: int) -> Outcome:
-        """One commit of an operation."""
+    def _submit(
+        self, operation: Operation[Any], command: Command, step: int
+    ) -> asyncio.Future[Outcome]:
+        """Queue one commit of an operation; what is returned will be its outcome."""
+        ledger = self.ledger
         timeout_s = operation.timeout_s
-        writer = self.ledger.writer
-        call = writer.make_call(
+        call = ledger.writer.make_call(
             command,
-            self.ledger.claim(operation),
+            ledger.claim(operation),
             operation.key,
-            self.ledger.timeout_s if timeout_s is None else timeout_s,
+            ledger.timeout_s if timeout_s is None else timeout_s,
             self._on_done,
             step,
         )
-        future: asyncio.Future[Call] = self._loop.create_future()
+        future: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting[id(call)] = future
-        writer.submit(call)
+        ledger.writer.submit(call)
         if not self._driving:
             self._drive()
-        await future
-        assert call.outcome is not None, "its future is set when it is answered"
-        return call.outcome
+        return future
 
     def _drive(self) -> None:
         """Let the thread lead for one batch. Runs in the loop's thread."""
@@ -183,6 +185,7 @@ class AsyncLedger:
             call = self._finished.popleft()
             future = self._waiting.pop(id(call), None)  # once: it may have been woken to lead, too
             if future is not None and not future.done():
-                future.set_result(call)
+                assert call.outcome is not None, "it is finished"
+                future.set_result(call.outcome)
         if self._idle is not None and not self._waiting and not self._idle.done():
             self._idle.set_result(None)

@@ -54,7 +54,7 @@ class _Flight(NamedTuple):
     anchor: Anchor
     now_ms: int
     wanted: Durability
-    fetch: Fetch
+    fetch: Fetch | None  # None when it was fetched, and nothing of it can stand unnoticed
 
 
 class Carrier:
@@ -197,6 +197,7 @@ class Carrier:
         if flight is None:
             return None
         batch = flight.batch
+        assert flight.fetch is not None, "what landed is no flight any more"
         self._flight = flight._replace(fetch=_gone)  # whatever happens, it is fetched once
         try:
             reply = flight.fetch()
@@ -207,6 +208,9 @@ class Carrier:
             self._queue.extendleft(reversed([*batch.calls, *behind]))
             self._reconnect(error)
             return None
+        except LedgerError:
+            self._flight = flight._replace(fetch=None)  # it was answered: nothing is in doubt
+            raise
         if reply.status == "behind":
             self._flight = None
             self._queue.extendleft(reversed([*batch.calls, *behind]))
@@ -233,8 +237,8 @@ class Carrier:
         flight, self._flight = self._flight, None
         if flight is None:
             return []
-        try:
-            stands = flight.fetch().status == "ok"  # the line must be clear for what comes next
+        try:  # the line must be clear for what comes next
+            stands = flight.fetch is not None and flight.fetch().status == "ok"
         except LedgerError:
             stands = True  # it may
         if stands:

@@ -43,6 +43,7 @@ class CommandWindow:
         self._by_key: MutableMapping[bytes, bytes] = {}
         self._order: deque[bytes] = deque()
         self._newest = 0
+        self._first = 0  # nothing before this position is in it
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -68,10 +69,20 @@ class CommandWindow:
             key = command + step.to_bytes(_STEP_BYTES)
             self._by_key[key] = _PACKED.pack(position, ms, parts, request_hash)
             self._order.append(key)
-        oldest = position - WINDOW_POSITIONS
-        # One that came again, which no writer of ours does, stays until it leaves the last time.
-        while self._order and _position(self._by_key.get(self._order[0], b"")) <= oldest:
+        if position - WINDOW_POSITIONS >= self._first:
+            self._forget(position - WINDOW_POSITIONS)
+
+    def _forget(self, oldest: int) -> None:
+        """Forget the commands up to a position.
+
+        One that came again, which no writer of ours does, stays until it leaves the last time.
+        """
+        while self._order:
+            self._first = _position(self._by_key.get(self._order[0], b""))
+            if self._first > oldest:
+                return
             self._by_key.pop(self._order.popleft(), None)
+        self._first = 0
 
     def keep(self, sink: PageSink) -> dict[str, Any]:
         """Write the window; return what it takes to show it again."""

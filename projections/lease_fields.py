@@ -47,9 +47,23 @@ def granted_fields(
     )
 
 
+_EXPIRES_AT_MS: Final = Lease._fields.index("expires_at_ms")
+
 # What most leases do not have comes last, and is left out: an `effective_at_ms` and a `position`
 # other than those of the grant, a ttl and an end, a uid, labels, a cluster.
 _PLAIN: Final = (None, None, None, None, None, (), None)
+
+
+def packed_grant(
+    position: int, ms: int, effective_at_ms: int | None, event: Fields, sealed: Fields
+) -> tuple[bytes, int | None]:
+    """The lease that a grant made, packed; and when it may be expired."""
+    pool_id, address, prefix_length, interface, ttl_s, cluster, *_ = event
+    _, owner, uid, labels, *_ = sealed
+    if ttl_s is None and effective_at_ms is None and not labels and uid is None and cluster is None:
+        return pack((pool_id, address, prefix_length, owner or "", interface, ms)), None
+    fields = granted_fields(position, ms, effective_at_ms, event, sealed)
+    return packed(fields), fields[_EXPIRES_AT_MS]
 
 
 def packed(lease: Fields) -> bytes:

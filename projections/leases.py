@@ -15,7 +15,7 @@ from engine.events import ConflictReported, LeaseObserved
 from engine.facts import Lease, Report
 from engine.observation import Absence, missed
 from projections.due import Due, Entry
-from projections.lease_fields import Fields, granted_fields, packed, unpacked
+from projections.lease_fields import Fields, packed, packed_grant, unpacked
 from projections.leased_blocks import BlockTable
 from projections.pages import Paged, PagedBits, PageSink, PageSource, keep_table, masks_of
 from projections.tenures import last_tenure
@@ -165,15 +165,16 @@ class Leases:
         self, position: int, ms: int, effective_at_ms: int | None, event: Fields, sealed: Fields
     ) -> None:
         """Fold a grant: the members of a `LeaseGranted` and of its sealed part."""
-        lease = granted_fields(position, ms, effective_at_ms, event, sealed)
-        _, pool_id, address, prefix_length, owner, *_ = lease
+        pool_id, address, prefix_length, *_ = event
+        owner = sealed[1] or ""
         single = prefix_length == len(address) * 8
         if address in self._by_address or (
             self._blocks.used and any(self._blocks.covering(address))
         ):  # fmt: skip
             text = format_address(address)
             raise ContradictoryEvent(f"{text} is leased twice", "", position)
-        self._by_id[position] = packed(lease)
+        row, expires_at_ms = packed_grant(position, ms, effective_at_ms, event, sealed)
+        self._by_id[position] = row
         if single:
             self._by_address[address] = position
             self._last_tenure.pop(address, None)
@@ -189,8 +190,8 @@ class Leases:
         else:
             self._by_owner[key] = (*present, position)
         self._in_pool[pool_id] = self._in_pool.get(pool_id, 0) + 1
-        if lease[_EXPIRES_AT_MS] is not None:
-            self._await_end(pool_id, position, lease[_EXPIRES_AT_MS])
+        if expires_at_ms is not None:
+            self._await_end(pool_id, position, expires_at_ms)
 
     def renew(self, position: int, ms: int, event: Fields) -> None:
         """Fold a renewal: the lease may be expired so much later than this event."""

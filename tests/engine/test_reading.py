@@ -76,7 +76,7 @@ def test_a_writer_goes_past_its_own_commit() -> None:
     first = list(read_commits(book.stream, continuity))
     book.write(filler(), filler())
     own = [book.read()[0][position] for position in (1, 2)]
-    continuity.advance(own, book.anchor(3).c)
+    continuity.advance(own[-1], book.anchor(3).c)
     assert continuity.anchor == book.anchor(3)
     book.write(filler())
     assert positions([*first, own, *read_commits(book.stream, continuity)]) == [1, 2, 3, 4]

@@ -18,7 +18,7 @@ from engine.entry import ORIGIN, Anchor, RawEntry, Record
 from engine.errors import Refusal, Unavailable, UnknownOutcome
 from engine.memory_stream import MemoryStream, _Written
 from engine.placement import Placement
-from engine.stream import AppendReply, Proposal
+from engine.stream import AppendReply
 from ipledger.consuming import Consuming, Delivery
 from ipledger.operation import Operation
 from ipledger.writer import Writer
@@ -70,10 +70,8 @@ def _skip_the_tag_check(patch: pytest.MonkeyPatch) -> None:
 def _reuse_a_position(patch: pytest.MonkeyPatch) -> None:
     append = MemoryStream.append
 
-    def reusing(
-        self: MemoryStream, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
-        reply = append(self, after, voided, now_ms, proposals)
+    def reusing(self: MemoryStream, *asked: Any) -> AppendReply:
+        reply = append(self, *asked)
         if len(self.entries) % 9 == 0:
             ms, position = self.last_generated
             self.last_generated = (ms, position - 1)
@@ -154,10 +152,9 @@ def _refuse_from_a_stale_state(patch: pytest.MonkeyPatch) -> None:
 def _drop_the_commit_boundary(patch: pytest.MonkeyPatch) -> None:
     append = MemoryStream.append
 
-    def torn(
-        self: MemoryStream, after: Anchor, voided: int, now_ms: int, proposals: Sequence[Proposal]
-    ) -> AppendReply:
-        reply = append(self, after, voided, now_ms, proposals)
+    def torn(self: MemoryStream, *asked: Any) -> AppendReply:
+        proposals = asked[3]
+        reply = append(self, *asked)
         if proposals and len(proposals[-1].entries) > 1 and reply.status == "ok":
             del self.entries[-1]
             self.last_generated = self.entries[-1][:2]
