@@ -10,10 +10,12 @@ from benchmarks import (
     blocks,
     cold,
     coming,
+    contention,
     durability,
     history,
     lengths,
     life,
+    memory,
     mirror,
     policies,
     replay,
@@ -25,8 +27,8 @@ from benchmarks.peers import job
 MEASURES: tuple[Measure, ...] = tuple(
     bench.measure
     for bench in (
-        append, allocate, replay, life, blocks, startup, cold, history, audit, mirror, attribute,
-        policies, coming, durability, lengths, job,
+        append, allocate, contention, memory, replay, life, blocks, startup, cold, history, audit,
+        mirror, attribute, policies, coming, durability, lengths, job,
     )
 )  # fmt: skip
 

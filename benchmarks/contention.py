@@ -108,12 +108,12 @@ def measure(options: Options, bench: Bench) -> Report:
     sizes = {
         "proposals_a_round_trip_alone": round(sum(batches[1]) / rounds, 1),
         "proposals_a_round_trip_shared": round(sum(batches[PROCESSES]) / rounds, 1),
-        "fastest_to_slowest_process": round(max(spread), 2),
+        "slowest_of_fastest": round(max(spread), 2),
         "refused": refused,
     }
     report.add(
         Figure(name, alone),
-        Figure(f"{PROCESSES} processes on its pool, {CALLERS} callers each", shared, name, sizes),
+        Figure("four processes on one pool", shared, name, sizes, f"{CALLERS} callers each"),
     )
     return report
 

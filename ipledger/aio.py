@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -23,6 +24,7 @@ from ipledger.ledger import Ledger, connect
 from ipledger.operation import Operation, accepted
 from ipledger.reconciling import Claims, Undone
 from ipledger.writing import Call, Done, Held, Outcome
+from projections.collector import seldom_collecting
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -53,6 +55,7 @@ class AsyncLedger:
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._finished: deque[Call] = deque()
         self._idle: asyncio.Future[None] | None = None  # awaited by `close`
+        self._busy: ExitStack | None = None  # what holds while calls are waiting
 
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> AsyncLedger:
@@ -149,6 +152,9 @@ class AsyncLedger:
     def _drive(self) -> None:
         """Let the thread lead for one batch. Runs in the loop's thread."""
         self._driving = True
+        if self._busy is None:  # what a call leaves behind is no cycle; others' are still collected
+            self._busy = ExitStack()
+            self._busy.enter_context(seldom_collecting())
         # Later in this turn of the loop: callers that are ready now go in the batch.
         self._loop.call_soon(self._thread.submit, self._lead)
 
@@ -168,6 +174,9 @@ class AsyncLedger:
         self._deliver()
         if self.ledger.writer.has_work:
             self._drive()
+        elif self._busy is not None and not self._waiting:
+            self._busy.close()
+            self._busy = None
 
     def _on_done(self, call: Call) -> None:
         """Called by whoever leads the writer: a caller's call is answered, or nobody leads."""

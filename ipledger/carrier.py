@@ -137,7 +137,8 @@ class Carrier:
         """Take a turn; whatever goes wrong, those that it leaves without an answer get one."""
         try:
             self._check_sound()
-            turn(calls)
+            with seldom_collecting():
+                turn(calls)
         except ViewDamaged as error:
             self._go_on_anew([*self._grounded(), *calls], error)
         except LedgerError as error:

@@ -199,11 +199,11 @@ def allocate(
     interfaces = [interface] if isinstance(interface, str) else list(interface)
     requester = read_requester(around)
     first = Allocate(
-        groups=read_groups(pools),
-        owner=check_text(owner, "owner"),
-        interface=check_interface(interfaces[0]),
+        read_groups(pools),
+        check_text(owner, "owner"),
+        check_interface(interfaces[0]),
         uid=None if uid is None else check_text(uid, "uid"),
-        addresses=tuple(read_wanted(text, prefix_length) for text in addresses),
+        addresses=tuple([read_wanted(text, prefix_length) for text in addresses]),
         number=read_whole(count, "count"),
         ttl_s=None if ttl_s is None else check_seconds(ttl_s, "ttl"),
         labels=lease_labels(labels, requester),
@@ -211,7 +211,7 @@ def allocate(
         effective_at_ms=_maybe_whole(effective_at_ms, "effective_at_ms"),
         prefix_length=_maybe_whole(prefix_length, "prefix_length"),
         requester=requester,
-        families=read_families(families),
+        families=read_families(families) if families else (),
     )
     command: Command = first
     if len(interfaces) > 1:

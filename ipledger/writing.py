@@ -153,11 +153,9 @@ class Settled(NamedTuple):
 
 def _selects(command: Command) -> bool:
     """Whether a command ends leases that it does not name one by one."""
-    if isinstance(command, Reconcile):
-        return True
     if isinstance(command, Release):
         return not command.leases
-    return isinstance(command, Delete) and command.cascade
+    return isinstance(command, Reconcile) or (isinstance(command, Delete) and command.cascade)
 
 
 class _Sent:
@@ -241,7 +239,7 @@ class Protocol:
             if known := self._known(call):
                 answers.append((call, known))
                 continue
-            if not self._knows_enough(call, fresh_from):
+            if _selects(call.command) and not self._knows_enough(call, fresh_from):
                 waiting.append(call)
                 continue
             mark = placement.mark()
@@ -299,7 +297,7 @@ class Protocol:
         """
         if call.first_round is None:
             call.first_round = fresh_from
-        return self._rounds > call.first_round or not _selects(call.command)
+        return self._rounds > call.first_round
 
     def _known(self, call: Call) -> Recall | Refusal | None:
         """What is remembered of a command with this id."""

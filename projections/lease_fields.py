@@ -20,7 +20,7 @@ def granted_lease(record: Record, event: LeaseGranted) -> Lease:
     """The lease that a grant made, as it was made."""
     effective_at_ms = record.header.effective_at_ms
     fields = granted_fields(record.position, record.ms, effective_at_ms, event, record.sealed)
-    return Lease._make(fields)
+    return tuple.__new__(Lease, fields)
 
 
 def granted_fields(

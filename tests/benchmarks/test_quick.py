@@ -12,8 +12,9 @@ import pytest
 from tests.benchmarks.running import ROOT, run
 
 NAMES: Final = (
-    "append", "allocate", "replay", "life", "blocks", "startup", "cold", "history", "audit",
-    "mirror", "attribute", "policies", "coming", "durability", "lengths", "peers",
+    "append", "allocate", "contention", "memory", "replay", "life", "blocks", "startup", "cold",
+    "history", "audit", "mirror", "attribute", "policies", "coming", "durability", "lengths",
+    "peers",
 )  # fmt: skip
 
 
