@@ -101,6 +101,7 @@ def many_callers(options: Options, bench: Bench, report: Report) -> None:
         ours, latency = Timing(callers * each), Timing()
         turn, close = make(ledger, callers, each, latency)
         turn()
+        stream.batch_mean()
         turn()
         # The ceiling is taken at the batch size that comes of so many callers.
         batch = max(round(stream.batch_mean()), 1)

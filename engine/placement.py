@@ -17,7 +17,7 @@ from engine.facts import Facts, Pool
 from engine.pending_blocks import Claim, PendingBlocks
 
 if TYPE_CHECKING:
-    from engine.plain_grant import PlainPool
+    from engine.plain_grant import PlainPools
 
 
 class Proposed(NamedTuple):
@@ -36,11 +36,13 @@ class Placement:
         skip_ahead: Mapping[int, int] | None = None,
         seed: int = 0,
         behind: Placement | None = None,
+        plain_pools: PlainPools | None = None,
     ) -> None:
         """Start a batch; `skip_ahead` says how many free addresses to pass over, by pool id.
 
         `seed` (64 bits) is what the seeds of the batch's random choices are made of. `behind` is a
-        batch that is on its way: what it proposes is not proposed again.
+        batch that is on its way: what it proposes is not proposed again. `plain_pools` is what
+        earlier batches found out about the pools that are asked for; see `engine.plain_grant`.
         """
         self._skip_ahead = skip_ahead or {}
         self._cursors: dict[int, int] = {}
@@ -51,8 +53,7 @@ class Placement:
         self._seeds = 0  # made so far
         self._idle: dict[int, Iterator[int]] = {}  # by pool: the rest of its order
         self._runs: dict[int, int] = {}  # by pool: all is free from its cursor to there
-        # What of a batch's pools is the same for all its requests: nothing is folded meanwhile.
-        self.plain_pools: dict[tuple[tuple[str, ...], ...], PlainPool | None] = {}
+        self.plain_pools: PlainPools = {} if plain_pools is None else plain_pools
         self._starts: dict[int, int] = {}  # by pool: what was proposed first
         self._passed: Mapping[int, tuple[int, int]] = {}  # as of the batch that it is behind
         if behind is not None:

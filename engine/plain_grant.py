@@ -3,12 +3,12 @@
 One address for an owner that holds nothing, from one pool by its name that gives out to anybody,
 lowest free address first: batches are full of these. `decide_plainly` answers just what
 `decide_allocate` would, in a fifth of the time, and None for every other request; Hypothesis holds
-the two to each other. What it asks of a pool is asked once a batch.
+the two to each other. What it finds out about a pool it keeps, as long as that is the same pool.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine import events as ev
 from engine import tags
@@ -20,6 +20,7 @@ from engine.facts import Facts, Pool
 from engine.granting import is_closed
 from engine.placement import Placement
 
+_POOLS_MAX: Final = 1_024
 _new = tuple.__new__  # as in `ipledger.writing`: a named tuple's constructor costs as much again
 
 
@@ -32,6 +33,9 @@ class PlainPool(NamedTuple):
     bits: int
     ttl_s: int | None
     tag: str
+
+
+PlainPools = dict[tuple[tuple[str, ...], ...], PlainPool]  # by what is asked for
 
 
 def decide_plainly(
@@ -51,11 +55,15 @@ def decide_plainly(
         or facts.leases_of(owner, interface)
     ):
         return None
-    try:
-        plain = placement.plain_pools[groups]
-    except KeyError:
-        plain = placement.plain_pools[groups] = _plain_pool(facts, groups)
-    if plain is None or facts.reserved_for(owner, plain.family):
+    plain = placement.plain_pools.get(groups)
+    if plain is None or facts.pool(plain.pool.name) is not plain.pool:
+        plain = _plain_pool(facts, groups)
+        if plain is None:
+            return None
+        if len(placement.plain_pools) >= _POOLS_MAX:
+            placement.plain_pools.clear()
+        placement.plain_pools[groups] = plain
+    if facts.reserved_for(owner, plain.family):
         return None
     pool, _, width, bits, pool_ttl_s, tag = plain
     value = placement.propose(facts, pool)

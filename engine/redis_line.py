@@ -9,13 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from hiredis import pack_command
 from redis.exceptions import RedisError, ResponseError
 
 if TYPE_CHECKING:
     from redis import Redis
+
+
+# So long after an answer a connection is not asked whether it is still open: to ask takes a lone
+# caller as long as deciding. If it is not, the append is found out about, as any that is lost.
+_FRESH_S: Final = 0.002
 
 
 class Line:
@@ -26,7 +32,7 @@ class Line:
 
     def __init__(self, client: Redis) -> None:
         self._pool = client.connection_pool
-        self._idle: list[Any] = []
+        self._idle: list[tuple[Any, float]] = []  # each with the time since when
 
     def send(
         self, command: tuple[str | bytes, ...], behind: Sequence[tuple[str, ...]] = ()
@@ -59,7 +65,7 @@ class Line:
             except BaseException:
                 self._give_up(connection)
                 raise
-            self._idle.append(connection)
+            self._idle.append((connection, monotonic()))
             if isinstance(replies[0], ResponseError):
                 raise replies[0]
             return (replies[0], replies[-1]) if behind else replies[0]
@@ -69,14 +75,16 @@ class Line:
     def close(self) -> None:
         """Give back what is kept open."""
         while self._idle:
-            self._give_up(self._idle.pop())
+            self._give_up(self._idle.pop()[0])
 
     def _take(self) -> Any:
         """A connection on which nothing is under way."""
         while self._idle:
-            connection = self._idle.pop()
+            connection, since_s = self._idle.pop()
             with suppress(RedisError, OSError):  # the server has closed it
-                if connection.pid == os.getpid() and not connection.can_read():
+                if connection.pid == os.getpid() and (
+                    monotonic() - since_s < _FRESH_S or not connection.can_read()
+                ):
                     return connection
             self._give_up(connection)
         return self._pool.get_connection()

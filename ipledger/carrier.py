@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -24,11 +25,12 @@ from engine.errors import (
 )
 from engine.model import Durability
 from engine.reading import Continuity
-from engine.stream import RESTORE_HINT, Acknowledged, AppendReply, Fetch, Stream, Untimely, trouble
+from engine.stream import RESTORE_HINT, Acknowledged, Fetch, Stream, Untimely, trouble
 from engine.wire import decode_entry
 from ipledger import log
 from ipledger.assurance import Answers, Assurance, promises, withheld
 from ipledger.clock import SYSTEM_CLOCK, Clock
+from ipledger.doubt import doubt, gone, in_doubt, too_late
 from ipledger.writing import (
     BATCH_PROPOSALS_MAX,
     Batch,
@@ -137,7 +139,7 @@ class Carrier:
         """Take a turn; whatever goes wrong, those that it leaves without an answer get one."""
         try:
             self._check_sound()
-            with seldom_collecting():
+            with seldom_collecting() if len(calls) >= _SHARED_FROM else nullcontext():
                 turn(calls)
         except ViewDamaged as error:
             self._go_on_anew([*self._grounded(), *calls], error)
@@ -199,12 +201,12 @@ class Carrier:
             return None
         batch = flight.batch
         assert flight.fetch is not None, "what landed is no flight any more"
-        self._flight = flight._replace(fetch=_gone)  # whatever happens, it is fetched once
+        self._flight = flight._replace(fetch=gone)  # whatever happens, it is fetched once
         try:
             reply = flight.fetch()
         except (UnknownOutcome, Unavailable) as error:
             if isinstance(error, UnknownOutcome):
-                _doubt(batch)
+                doubt(batch)
             self._flight = None
             self._queue.extendleft(reversed([*batch.calls, *behind]))
             self._reconnect(error)
@@ -243,7 +245,7 @@ class Carrier:
         except LedgerError:
             stands = True  # it may
         if stands:
-            _doubt(flight.batch)
+            doubt(flight.batch)
         return list(flight.batch.calls)
 
     def _go_on_anew(self, calls: list[Call], error: ViewDamaged) -> None:
@@ -290,7 +292,7 @@ class Carrier:
             if call.deadline_s > now_s:
                 calls.append(call)
             else:
-                call.settle(_too_late(call))
+                call.settle(too_late(call))
         return calls
 
     def _reconnect(self, error: LedgerError) -> None:
@@ -374,28 +376,4 @@ class Carrier:
             if call.outcome is not None:
                 continue
             certain = not call.in_doubt or isinstance(error, IntegrityError)
-            call.settle(error if certain else _in_doubt(call))
-
-
-def _gone() -> AppendReply:
-    raise UnknownOutcome("the reply was lost")
-
-
-def _doubt(batch: Batch) -> None:
-    """Note of what a batch proposes that it may stand."""
-    for member in batch.members:
-        member.call.in_doubt = True
-
-
-def _in_doubt(call: Call) -> UnknownOutcome:
-    command_id = call.claim.command_id or call.key.hex()
-    message = f"the reply was lost: the command may have been committed (command id {command_id})"
-    hint = f"repeat it as it was with --command-id {command_id}: it will land once"
-    return UnknownOutcome(message, hint, command_id)
-
-
-def _too_late(call: Call) -> LedgerError:
-    if call.in_doubt:
-        return _in_doubt(call)
-    message = "the time for this command ran out; nothing was written"
-    return Unavailable(message, "try again, or give it more time with --timeout")
+            call.settle(error if certain else in_doubt(call))

@@ -19,6 +19,7 @@ from engine.errors import LedgerError, Refusal
 from engine.events import Event, LeaseGranted, Sealed
 from engine.facts import Lease
 from engine.placement import Placement
+from engine.plain_grant import PlainPools
 from engine.reading import Continuity
 from engine.stream import AppendReply, Committed, NewEntry, Proposal
 from engine.wire import UNCHECKED, encode_commit, encode_entry
@@ -209,6 +210,7 @@ class Protocol:
         self._randomness = randomness
         self._lookout = Lookout(lane)
         self._rounds = 0  # settled so far
+        self._plain_pools: PlainPools = {}
 
     def plan(
         self, calls: Sequence[Call], now_ms: int = 0, behind: Batch | None = None
@@ -222,7 +224,8 @@ class Protocol:
         random = _Bytes(self._randomness, _SEED_BYTES + len(calls) * _BYTES_FOR_ONE)
         seed = int.from_bytes(random.take(_SEED_BYTES))
         skips = self._lookout.skip_ahead(self.state)
-        placement = Placement(skips, seed, None if behind is None else behind.placement)
+        sent = None if behind is None else behind.placement
+        placement = Placement(skips, seed, sent, self._plain_pools)
         answers: list[tuple[Call, Outcome | Recall]] = []
         members: list[_Member] = []
         proposals: list[Proposal] = []
