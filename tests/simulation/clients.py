@@ -252,7 +252,12 @@ class WriterProcess:
 
 
 def was_starved(attempt: Attempt) -> bool:
-    """Whether its time ran out although all its requests were answered: others were faster."""
-    outcome = attempt.outcome
+    """Whether its time ran out although all its requests were answered: others were faster.
+
+    One that ends whatever it finds is beaten whenever anybody ends one of those leases before it.
+    So its few seconds may run out on a slow line, while the others do its very work.
+    """
+    outcome, command = attempt.outcome, attempt.command
     is_late = isinstance(outcome, Unavailable) and not isinstance(outcome, ClockSkew)
-    return is_late and not attempt.struck
+    finds = isinstance(command, Release) and not command.leases
+    return is_late and not attempt.struck and not finds
