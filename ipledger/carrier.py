@@ -348,12 +348,23 @@ class Carrier:
             self._on_advance(self.continuity.anchor, self.state)
 
     def _answer(self, answers: Answers, told: Acknowledged | None = None) -> None:
+        """Answer calls that were carried; whatever cannot be read, each of them gets an answer."""
+        try:
+            self._tell(answers, told)
+        except LedgerError as error:
+            self._fail([call for call, _ in answers], error)
+            raise
+
+    def _tell(self, answers: Answers, told: Acknowledged | None) -> None:
         durability = self.state.durability
         if durability.replicas and promises(answers):
             why = self._shortfall(durability, told)
             answers = answers if why is None else withheld(answers, why)
         for call, outcome in answers:
-            call.settle(self._recall(outcome) if isinstance(outcome, Recall) else outcome)
+            try:
+                call.settle(self._recall(outcome) if isinstance(outcome, Recall) else outcome)
+            except (Unavailable, UnknownOutcome):
+                call.settle(in_doubt(call))  # it stands, and cannot be read again now
 
     def _shortfall(self, wanted: Durability, told: Acknowledged | None = None) -> str | None:
         if not wanted.replicas:

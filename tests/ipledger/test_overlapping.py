@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -11,8 +12,15 @@ import pytest
 
 import ipledger
 from engine.commands import Claim, Release
-from engine.entry import Anchor
-from engine.errors import ClockSkew, LedgerError, Refusal, Unavailable, UnknownOutcome
+from engine.entry import Anchor, RawEntry
+from engine.errors import (
+    ClockSkew,
+    HistoryDiverged,
+    LedgerError,
+    Refusal,
+    Unavailable,
+    UnknownOutcome,
+)
 from engine.memory_stream import MemoryStream
 from engine.model import LOCAL, Durability
 from engine.stream import AppendReply, Fetch, Proposal
@@ -209,6 +217,41 @@ def test_a_server_that_was_away_loses_nobody(writer: Writer, stream: Watched) ->
     calls = _submit(writer, *_many())
     writer.drive()
     assert all(isinstance(call.outcome, Done) for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(Unavailable("the line was cut"), "unknown"), (HistoryDiverged("it is another"), "integrity")],
+)
+def test_a_commit_that_cannot_be_read_again_keeps_nobody_waiting(
+    ledger: TestLedger, writer: Writer, stream: Watched, error: LedgerError, kind: str
+) -> None:
+    """Found in what came back with a batch: all who were carried with it are answered, too."""
+    other = TestLedger(seed=1, beside=ledger)
+    other.stream = stream
+    other.refresh()
+    other.apply(make_pool("late", "10.1.0.0/24"))
+    command = make_allocate("late", owner="late")
+    done = other.done(command, "the same")  # for this writer there is no such pool yet
+    stands_at = done.records[0].position
+    key = sha256(b"the same").digest()[:16]
+    repeated = writer.make_call(command, Claim(), key, 30.0, lambda _call: None)
+    writer.submit(repeated)
+    calls = _submit(writer, *_many())
+
+    read = stream.read
+
+    def failing(after_ms: int, after_position: int, entries_max: int) -> list[RawEntry]:
+        if after_position == stands_at - 1:
+            raise error
+        return read(after_ms, after_position, entries_max)
+
+    stream.read = failing  # type: ignore[method-assign]
+    writer.drive()
+    assert not writer.has_work
+    assert isinstance(repeated.outcome, LedgerError)
+    assert repeated.outcome.kind == kind
+    assert all(call.outcome is not None for call in calls)
 
 
 def test_a_refused_clock_is_everybodys(writer: Writer, stream: Watched) -> None:
