@@ -12,6 +12,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import fakeredis
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -241,4 +242,5 @@ class StreamParity(RuleBasedStateMachine):
 
 
 StreamParity.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
-TestStreamParity = StreamParity.TestCase
+# Some 2,000 durable appends: on a disk that is busy they take longer than any other test.
+TestStreamParity = pytest.mark.timeout(400)(StreamParity.TestCase)
