@@ -74,14 +74,14 @@ class MemoryStream(AppendsWhenFetched):
     The ids ascend, so that an entry is found by halving: a history may be of millions.
     """
 
-    def __init__(self, clock_ms: Callable[[], int], *, tail_max: int = PAGE_ENTRIES) -> None:
+    def __init__(self, clock_ms: Callable[[], int], *, tail_max: int | None = None) -> None:
         """Begin empty; a writer that more than `tail_max` entries are new to is behind."""
         self.entries: list[RawEntry] = []
         self.last_generated = (0, 0)
         self.replicas = 0  # that have everything, and say so at once
         self._marker: Marker | None = None
         self._clock_ms = clock_ms
-        self._tail_max = tail_max
+        self._tail_max = PAGE_ENTRIES if tail_max is None else tail_max
 
     def append(
         self,
