@@ -259,5 +259,5 @@ def was_starved(attempt: Attempt) -> bool:
     """
     outcome, command = attempt.outcome, attempt.command
     is_late = isinstance(outcome, Unavailable) and not isinstance(outcome, ClockSkew)
-    finds = isinstance(command, Release) and not command.leases
+    finds = isinstance(command, Reconcile) or (isinstance(command, Release) and not command.leases)
     return is_late and not attempt.struck and not finds
