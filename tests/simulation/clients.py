@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
     """One command as its caller saw it: what it was answered, and the server around it.
 
     ``life`` counts how often the process had been killed or stopped; ``struck`` is whether one of
-    its requests was lost meanwhile, or the server's clock did not let it pass.
+    its requests was lost or held up for long meanwhile, or the server's clock kept it waiting.
     """
 
     process: str
@@ -221,7 +221,8 @@ class WriterProcess:
         Raises:
             IntegrityError: that is what one was answered.
         """
-        began, struck = self._moment(), self._link.line.struck
+        line = self._link.line
+        began, struck, late_ms = self._moment(), line.struck, line.late_ms
         calls: list[Call] = []
         for command, key, step in wanted:
             timeout_s = self.habits.timeout_s
@@ -229,7 +230,9 @@ class WriterProcess:
             calls.append(call)
             writer.submit(call)
         writer.drive()
-        ended, was_struck = self._moment(), self._link.line.struck > struck
+        # Delays that take half of its patience are as good as a request that is lost.
+        was_late = line.late_ms - late_ms > self.habits.timeout_s * 500
+        ended, was_struck = self._moment(), line.struck > struck or was_late
         attempts: list[Attempt] = []
         for call in calls:
             assert call.outcome is not None, "driving ends when every call is answered"

@@ -129,11 +129,13 @@ class Line:
         self.world = world
         self.away_ms = away_ms
         self.struck = 0  # requests that were lost, dropped, or too early by a clock
+        self.late_ms = 0  # how much delays took, beside the way itself
 
     def travel(self) -> None:
         """A request, or an answer, is under way."""
         slow = self.world.happens("delay")
         late_ms = self.world.random.randrange(_DELAY_MS) if slow else 0
+        self.late_ms += late_ms
         self.world.schedule.pause(self.away_ms + late_ms)
 
     def asks(self) -> None:
