@@ -150,6 +150,11 @@ _ONE_WHY: Final = (
     "the difference is the client's own work, done once and in cold caches."
 )
 
+_FOLD_WHY: Final = (
+    f"{_REPLAY_WHY} A lease is kept as packed bytes, in two thirds of the memory that it took "
+    "before, and packing it costs the fold half a microsecond an event."
+)
+
 TARGETS: Final = (
     Target(
         "256 callers of one process, of the bare append script at the same batch size",
@@ -198,7 +203,7 @@ TARGETS: Final = (
     Target(
         "replay to the whole state, of XRANGE and unpacking alone (15 % before)",
         "replay", share("the whole state: read, decode, check, fold"),
-        at_most=False, must=0.15, wanted=0.20, show=_percent, why=_REPLAY_WHY,
+        at_most=False, must=0.15, wanted=0.20, show=_percent, why=_FOLD_WHY,
     ),
     Target(
         "allocate, release and renew at any fill of any pool: slowest in the time of the fastest",
