@@ -118,8 +118,9 @@ class Writer(Carrier):
     def _hand_over(self) -> None:
         """Wake one that waits, so that the queue never stands without a leader."""
         flight = self._flight
-        waiting = chain(() if flight is None else flight.batch.calls, tuple(self._queue))
-        first = next((call for call in waiting if call.on_done is not _nobody), None)
+        carried = chain(() if flight is None else flight.batch.calls, tuple(self._queue))
+        waiting = (c for c in carried if c.outcome is None and c.on_done is not _nobody)
+        first = next(waiting, None)
         if first is not None:
             first.on_done(first)
 

@@ -274,6 +274,21 @@ def test_a_refresh_clears_what_is_on_its_way(writer: Writer) -> None:
     assert writer.state.position == 2 + _MANY
 
 
+def test_the_lead_goes_to_nobody_who_is_answered(writer: Writer) -> None:
+    """A call that was answered with an error while it was queued waits for nothing any more."""
+    woken: list[Call] = []
+    calls = [
+        writer.make_call(make_allocate(), Claim(), bytes([at]) * 16, 30.0, woken.append)
+        for at in (1, 2)
+    ]
+    for call in calls:
+        writer.submit(call)
+    calls[0].settle(Unavailable("the server is away"))
+    woken.clear()
+    writer._hand_over()
+    assert woken == calls[1:]
+
+
 def test_an_interrupt_while_waiting_leaves_the_others_a_leader() -> None:
     """Whoever is interrupted waits no more; the lead goes to somebody who does."""
     ledger = Ledger(MemoryStream(lambda: time.time_ns() // 1_000_000))
